@@ -1,0 +1,1 @@
+"""Self-supervised pre-training for automotive lidar by occupancy estimation."""

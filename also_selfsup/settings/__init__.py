@@ -1,0 +1,1 @@
+"""Settings: the typed schema of a run, and the files that hold it."""
