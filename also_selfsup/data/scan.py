@@ -1,0 +1,94 @@
+"""First stations of the data's way: one scan as it left its file, and several of them joined into a batch.
+
+B scans, N points of the batch, n points of one scan.
+
+Fields of a batch (later stations add to them; no station writes into the batch that it got):
+
+| field | shape, dtype | meaning |
+|---|---|---|
+| `pos` | (N, 3) float32 | points in metres, sensor frame: x front, y left, z up |
+| `intensities` | (N, 1) float32 | return strength, scaled to [0, 1] by the reader |
+| `y` | (N,) int64 | training label, 0 = ignored; only when labels were asked for |
+| `sensor` | (B, 3) float32 | sensor origin of each scan, metres; its length is the number of scans |
+| `batch` | (N,) int64 | scan of each point; rows of a scan are contiguous, scans in order |
+| `names` | B strings | one id a scan, for messages and submissions |
+| `skipped` | at most B strings | files that were skipped as bad, with what was found; usually empty |
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+Batch: TypeAlias = dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """One scan of n points; n may be 0.
+
+    Attributes:
+        pos: (n, 3) float32, metres, sensor frame.
+        intensities: (n, 1) float32 in [0, 1].
+        sensor: (3,) float32, where the rays start, metres, same frame.
+        name: The id of the scan in its data set, such as the path of its file below the root.
+        labels: (n,) int64 training labels, 0 = ignored; None when they were not asked for.
+        skipped: The file was bad; there are no points then.
+        finding: What was wrong with a skipped file.
+    """
+
+    pos: NDArray[np.float32]
+    intensities: NDArray[np.float32]
+    sensor: NDArray[np.float32]
+    name: str
+    labels: NDArray[np.int64] | None = None
+    skipped: bool = False
+    finding: str = ""
+
+
+def empty_scan(name: str, *, labelled: bool, finding: str) -> Scan:
+    """Stand in for a file that was skipped: a scan without points that says what was wrong."""
+    return Scan(
+        pos=np.zeros((0, 3), np.float32),
+        intensities=np.zeros((0, 1), np.float32),
+        sensor=np.zeros(3, np.float32),
+        name=name,
+        labels=np.zeros(0, np.int64) if labelled else None,
+        skipped=True,
+        finding=finding,
+    )
+
+
+def collate(scans: Sequence[Scan]) -> Batch:
+    """Join B scans into one batch, in their order; scans without points keep their place.
+
+    Args:
+        scans: At least one scan; all of them labelled, or none.
+
+    Returns:
+        The fields of the table above, on the CPU, in memory of their own.
+
+    Raises:
+        ValueError: No scans, or labelled and unlabelled ones mixed.
+    """
+    if not scans:
+        raise ValueError("A batch needs at least one scan, got none.")
+    labels = [scan.labels for scan in scans if scan.labels is not None]
+    if labels and len(labels) != len(scans):
+        bare = next(scan.name for scan in scans if scan.labels is None)
+        raise ValueError(f"{bare} has no labels and other scans of its batch do: ask for labels for all or none.")
+    counts = np.array([len(scan.pos) for scan in scans])
+    batch: Batch = {
+        "pos": torch.from_numpy(np.concatenate([scan.pos for scan in scans])),
+        "intensities": torch.from_numpy(np.concatenate([scan.intensities for scan in scans])),
+        "sensor": torch.from_numpy(np.stack([scan.sensor for scan in scans])),
+        "batch": torch.from_numpy(np.repeat(np.arange(len(scans)), counts)),
+        "names": [scan.name for scan in scans],
+        "skipped": [scan.finding or scan.name for scan in scans if scan.skipped],
+    }
+    if labels:
+        batch["y"] = torch.from_numpy(np.concatenate(labels))
+    return batch

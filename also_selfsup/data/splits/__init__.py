@@ -1,0 +1,1 @@
+"""Official scene and frame lists of the data sets, as compact text."""
