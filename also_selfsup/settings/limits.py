@@ -1,0 +1,110 @@
+"""Before the first file is read: what each setting may be, and messages that name key, value and choices."""
+
+from dataclasses import fields, is_dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from also_selfsup.settings.schema import Settings
+
+
+class SettingsError(ValueError):
+    """A setting is misspelt, of the wrong type, out of range, or contradicts another one."""
+
+
+def check(settings: Settings) -> Settings:
+    """Return `settings` if every value is within its limits and none contradicts another.
+
+    Raises:
+        SettingsError: The message names the key, the value and what is allowed.
+    """
+    _check_group(settings, "cfg")
+    _check_voxel_size(settings.network.voxel_size)
+    _check_together(settings)
+    return settings
+
+
+def unknown_key(key: str, extra: str = "") -> str:
+    """Message for a key such as `cfg.training.batchsize` that is not in the schema."""
+    parent, _, name = key.rpartition(".")
+    group = group_at(parent)
+    if group is None:
+        return (
+            unknown_key(parent, extra)
+            if parent
+            else f"{key}: settings start with cfg, e.g. cfg.training.lr=0.001"
+        )
+    names = [f.name for f in fields(group)]
+    near = get_close_matches(name, names, n=1)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    return f"{key}{extra}: no such setting.{hint} {parent} has: {', '.join(names)}."
+
+
+def wrong_type(key: str, value: Any) -> str:
+    """Message for a value of another type than the schema's."""
+    parent, _, name = key.rpartition(".")
+    group = group_at(parent)
+    known = {f.name: f for f in fields(group)} if group is not None else {}
+    if name not in known:
+        return f"{key}={value}: a value of the wrong type."
+    found = known[name]
+    kind = found.type if isinstance(found.type, str) else getattr(found.type, "__name__", str(found.type))
+    return f"{key}={value}: expected {kind} ({found.metadata['doc']})."
+
+
+def group_at(path: str) -> Any:
+    """The settings group at a dotted path that starts with `cfg`, or None."""
+    first, *rest = path.split(".")
+    group: Any = Settings() if first == "cfg" else None
+    for name in rest:
+        group = getattr(group, name, None)
+    return group if is_dataclass(group) else None
+
+
+def _check_group(group: Any, path: str) -> None:
+    for item in fields(group):
+        value, key = getattr(group, item.name), f"{path}.{item.name}"
+        if is_dataclass(value):
+            _check_group(value, key)
+        elif value is not None:
+            for one in value if isinstance(value, list) else [value]:
+                _check_value(one, key, item.metadata)
+
+
+def _check_value(value: Any, key: str, metadata: Any) -> None:
+    unit = f" {metadata['unit']}" if "unit" in metadata else ""
+    if "choices" in metadata and value not in metadata["choices"]:
+        raise SettingsError(f"{key}={value}: choose one of {', '.join(metadata['choices'])}.")
+    if "low" in metadata and not value >= metadata["low"]:
+        raise SettingsError(f"{key}={value}: must be at least {metadata['low']}{unit} ({metadata['doc']}).")
+    if "above" in metadata and not value > metadata["above"]:
+        raise SettingsError(f"{key}={value}: must be above {metadata['above']}{unit} ({metadata['doc']}).")
+
+
+def _check_voxel_size(size: Any) -> None:
+    numbers = size if isinstance(size, list | tuple) else [size]
+    right = len(numbers) in (1, 3) and all(
+        isinstance(n, int | float) and not isinstance(n, bool) and n > 0 for n in numbers
+    )
+    if not right:
+        raise SettingsError(
+            f"cfg.network.voxel_size={size}: a length above 0 m, or three of them for x, y, z."
+        )
+
+
+def _check_together(settings: Settings) -> None:
+    downstream = settings.downstream
+    if not settings.inputs:
+        raise SettingsError("cfg.inputs=[]: the network needs at least one of intensities, pos, ones.")
+    if (downstream.checkpoint_dir is None) != (downstream.checkpoint_name is None):
+        raise SettingsError(
+            f"cfg.downstream.checkpoint_dir={downstream.checkpoint_dir} and "
+            f"cfg.downstream.checkpoint_name={downstream.checkpoint_name}: give both, or neither to train from scratch."
+        )
+    if downstream.linear_probe and downstream.checkpoint_name is None:
+        raise SettingsError(
+            "cfg.downstream.linear_probe=true: probing needs weights; set cfg.downstream.checkpoint_name."
+        )
+    if settings.loss.recons_lambda == settings.loss.intensity_lambda == 0:
+        raise SettingsError(
+            "cfg.loss.recons_lambda=0 and cfg.loss.intensity_lambda=0: nothing would be learnt."
+        )

@@ -1,0 +1,166 @@
+"""Before the first file is read: every setting of a run, with its type, default, unit and meaning.
+
+Names and defaults are those users know from the published ALSO code; the defaults are the `nuscenes` recipe's (CVPR 2023, section 4).
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+def option(default: Any, doc: str, **limits: Any) -> Any:
+    """Declare a field: its default, its meaning, and what it may be.
+
+    Args:
+        default: The value where nothing is said; lists and settings groups are copied for each run.
+        doc: One line for the reader of `--cfg job` and doc/configuration.md.
+        limits: `unit`, `choices`, `low` (the least value allowed), `above` (the value must be larger).
+    """
+    metadata = {"doc": doc, **limits}
+    if isinstance(default, list):
+        return field(default_factory=lambda: list(default), metadata=metadata)
+    if isinstance(default, type):
+        return field(default_factory=default, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Data:
+    """Reading scans."""
+
+    on_bad_scan: str = option(
+        "raise",
+        "a damaged or missing scan ends the run, or is skipped, logged and counted",
+        choices=("raise", "skip"),
+    )
+    skip_ratio: int = option(1, "pre-train on every n-th scan or scene only", low=1)
+    min_range: float = option(0.01, "returns nearer to the sensor are dropped", unit="m", low=0.0)
+
+
+@dataclass(frozen=True)
+class Transforms:
+    """From points to the network's input."""
+
+    grid_size: float = option(
+        0.1, "decimation keeps one point a cell of this size; 0 keeps all", unit="m", low=0.0
+    )
+    query_distance: float = option(
+        0.1, "queries lie at most this far before or behind a point (delta of the paper)", unit="m", above=0.0
+    )
+    rotation: bool = option(True, "rotate each training scan about z by a random angle")
+    flip: bool = option(True, "mirror each training scan in x with probability one half")
+
+
+@dataclass(frozen=True)
+class Network:
+    """Backbone and decoder."""
+
+    backbone: str = option("MinkUNet34", "name in also_selfsup.networks.BACKBONES")
+    decoder: str = option("InterpNet", "name in also_selfsup.networks.DECODERS")
+    framework: str = option(
+        "auto", "sparse-convolution library", choices=("auto", "native", "spconv", "torchsparse")
+    )
+    voxel_size: Any = option(0.1, "edge of the input voxels: a number, or three for x, y, z", unit="m")
+    latent_size: int = option(128, "channels of the latent vectors", low=1)
+    radius: float = option(1.0, "supports of a query lie within this distance", unit="m", above=0.0)
+    column_search: bool = option(False, "search supports in x, y only (bird's-eye-view backbones)")
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Weights of the pre-training losses."""
+
+    recons_lambda: float = option(1.0, "weight of the occupancy cross-entropy", low=0.0)
+    intensity_lambda: float = option(1.0, "weight of the intensity error", low=0.0)
+
+
+@dataclass(frozen=True)
+class Training:
+    """Pre-training."""
+
+    max_epochs: int = option(200, "epochs", low=1)
+    batch_size: int = option(16, "scans a step and process", low=1)
+    lr: float = option(0.001, "learning rate of AdamW, constant", above=0.0)
+    weight_decay: float = option(0.01, "weight decay of AdamW", low=0.0)
+
+
+@dataclass(frozen=True)
+class Downstream:
+    """Fine-tuning for semantic segmentation."""
+
+    max_epochs: int = option(30, "epochs", low=1)
+    batch_size: int = option(8, "scans a step and process", low=1)
+    lr: float = option(0.001, "first learning rate of AdamW, falling to 0 along a cosine", above=0.0)
+    weight_decay: float = option(0.01, "weight decay of AdamW", low=0.0)
+    val_interval: int | None = option(None, "epochs between validations; null: as cfg.val_interval", low=1)
+    skip_ratio: int = option(1, "label fraction: train on one n-th of the labelled scans", low=1)
+    train_split: str = option("train", "split to train on")
+    val_split: str = option("val", "split to validate on")
+    checkpoint_dir: str | None = option(None, "folder of the pre-trained weights; null: train from scratch")
+    checkpoint_name: str | None = option(None, "file in checkpoint_dir, as written by convert_models.py")
+    lovasz: bool = option(False, "add the Lovasz-softmax term to the cross-entropy")
+    linear_probe: bool = option(False, "train the classifier only; backbone and batch-norm stay as loaded")
+
+
+@dataclass(frozen=True)
+class Logging:
+    """Where figures go, besides logs_train.csv and logs_val.csv."""
+
+    tensorboard: bool = option(True, "TensorBoard event files")
+    wandb: bool = option(False, "Weights & Biases (pip install 'also-selfsup[logging]')")
+    wandb_project: str = option("also_selfsup", "project of Weights & Biases")
+    progress_bar: bool = option(True, "bar with rate and time left")
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """Options handed to Lightning's Trainer as they are; null leaves its default."""
+
+    accelerator: str = option("auto", "cpu, gpu, auto")
+    strategy: str | None = option(None, "null: one process, or DDP when num_device is above 1")
+    num_nodes: int = option(1, "machines", low=1)
+    limit_train_batches: Any = option(None, "batches an epoch: a count, or a share below 1.0")
+    limit_val_batches: Any = option(None, "validation batches: a count, or a share below 1.0")
+    max_steps: int = option(-1, "stop after so many optimiser steps; -1: never")
+    accumulate_grad_batches: int = option(1, "batches summed before an optimiser step", low=1)
+    gradient_clip_val: float | None = option(None, "largest norm of the gradient", above=0.0)
+    sync_batchnorm: bool = option(False, "batch-norm statistics over all processes")
+    log_every_n_steps: int = option(20, "steps between logged training figures", low=1)
+    deterministic: bool = option(False, "refuse operations whose result may differ between runs")
+    detect_anomaly: bool = option(False, "stop at the operation that makes a NaN (slow)")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings of a run, under the key `cfg`."""
+
+    name: str = option("nuscenes", "name of the recipe: a folder of its own under save_dir")
+    dataset_name: str = option("NuScenes", "name in also_selfsup.data.DATASETS")
+    dataset_root: str = option("data/nuscenes", "folder of the data set, in its native layout")
+    train_split: str = option("parametrizing", "split to pre-train on")
+    val_split: str = option("verifying", "split that validates the pre-training")
+    save_dir: str = option("results", "folder of all results")
+    inputs: list[str] = option(
+        ["intensities"], "fields of a point that enter the network", choices=("intensities", "pos", "ones")
+    )
+    manifold_points: int = option(16384, "most input points of a scan", low=1)
+    non_manifold_points: int = option(2048, "occupancy queries of a scan", low=3)
+    val_interval: int = option(5, "epochs between validations", low=1)
+    seed: int = option(0, "same seed, same run", low=0)
+    num_device: int = option(1, "GPUs, or processes on a CPU", low=1)
+    threads: int = option(6, "loader processes of each training process; 0 reads in the main one", low=0)
+    precision: str = option(
+        "auto",
+        "auto: bf16 or fp16 mixed on a GPU, fp32 on a CPU",
+        choices=("auto", "32-true", "bf16-mixed", "16-mixed", "64-true"),
+    )
+    resume: str | None = option(
+        None, "continue from this checkpoint; auto: from the last one of the newest run; null: begin anew"
+    )
+    data: Data = option(Data, "reading scans")
+    transforms: Transforms = option(Transforms, "from points to the network's input")
+    network: Network = option(Network, "backbone and decoder")
+    loss: Loss = option(Loss, "weights of the pre-training losses")
+    training: Training = option(Training, "pre-training")
+    downstream: Downstream = option(Downstream, "fine-tuning")
+    logging: Logging = option(Logging, "loggers")
+    trainer: Trainer = option(Trainer, "options of Lightning's Trainer")
