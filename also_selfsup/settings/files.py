@@ -1,12 +1,12 @@
 """Before the first file is read: `config.yaml` of a run, written by us or by the published ALSO code."""
 
 import logging
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from omegaconf import OmegaConf
+from yaml import YAMLError  # OmegaConf reads its files with it
 
 from also_selfsup.settings.limits import SettingsError
 from also_selfsup.settings.run import to_settings
@@ -34,7 +34,7 @@ PUBLISHED_NAMES = {
 def save_settings(settings: Settings, path: Path) -> None:
     """Write the composed settings, exactly, as YAML."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(yaml.safe_dump(asdict(settings), sort_keys=False), encoding="utf-8")
+    path.write_text(OmegaConf.to_yaml(OmegaConf.create(_as_dictionary(settings))), encoding="utf-8")
 
 
 def load_settings(path: Path) -> Settings:
@@ -49,8 +49,8 @@ def load_settings(path: Path) -> Settings:
     if not path.is_file():
         raise SettingsError(f"{path}: no such file; a run writes its config.yaml beside its checkpoints.")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        content = OmegaConf.to_container(OmegaConf.load(path))
+    except (YAMLError, UnicodeDecodeError, OSError) as error:
         raise SettingsError(f"{path}: not a YAML file ({error}).") from error
     if not isinstance(content, dict):
         raise SettingsError(f"{path}: expected settings as key: value, found {type(content).__name__}.")
@@ -71,10 +71,9 @@ def _known_part(content: dict[str, Any]) -> tuple[Any, list[str]]:
     """The part of a file that the schema knows, under its names, and the keys that are left."""
     flat = {PUBLISHED_NAMES.get(key, key): value for key, value in _flatten(content, "")}
     names = {key for key, _ in _flatten(_as_dictionary(Settings()), "")}
-    groups = {key.rpartition(".")[0] for key in names} - {""}
     known = OmegaConf.create()
     for key, value in flat.items():
-        if key in names and not (key in groups):
+        if key in names:
             OmegaConf.update(known, key, value, force_add=True)
     return known, sorted(key for key in flat if key not in names)
 

@@ -23,20 +23,18 @@ def check(settings: Settings) -> Settings:
     return settings
 
 
-def unknown_key(key: str, extra: str = "") -> str:
+def unknown_key(key: str) -> str:
     """Message for a key such as `cfg.training.batchsize` that is not in the schema."""
     parent, _, name = key.rpartition(".")
     group = group_at(parent)
     if group is None:
         return (
-            unknown_key(parent, extra)
-            if parent
-            else f"{key}: settings start with cfg, e.g. cfg.training.lr=0.001"
+            unknown_key(parent) if parent else f"{key}: settings start with cfg, e.g. cfg.training.lr=0.001"
         )
     names = [f.name for f in fields(group)]
     near = get_close_matches(name, names, n=1)
     hint = f" Did you mean {near[0]}?" if near else ""
-    return f"{key}{extra}: no such setting.{hint} {parent} has: {', '.join(names)}."
+    return f"{key}: no such setting.{hint} {parent} has: {', '.join(names)}."
 
 
 def wrong_type(key: str, value: Any) -> str:
@@ -98,7 +96,7 @@ def _check_together(settings: Settings) -> None:
     if (downstream.checkpoint_dir is None) != (downstream.checkpoint_name is None):
         raise SettingsError(
             f"cfg.downstream.checkpoint_dir={downstream.checkpoint_dir} and "
-            f"cfg.downstream.checkpoint_name={downstream.checkpoint_name}: give both, or neither to train from scratch."
+            f"cfg.downstream.checkpoint_name={downstream.checkpoint_name}: both, or neither (scratch)."
         )
     if downstream.linear_probe and downstream.checkpoint_name is None:
         raise SettingsError(

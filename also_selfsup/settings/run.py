@@ -21,7 +21,7 @@ CONFIGS = PACKAGE.parent / "configs"
 
 
 def entry(task: Callable[[Settings], None]) -> Callable[[], None]:
-    """Make `task` the main function of a script that takes Hydra's command line (`cfg=nuscenes cfg.seed=1`)."""
+    """Make `task` the main function of a script with Hydra's command line (`cfg=nuscenes cfg.seed=1`)."""
     register()
 
     @hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="config")
@@ -78,8 +78,8 @@ def writable_schema() -> DictConfig:
 def resolve_path(path: str) -> Path:
     """Absolute path of a setting; relative ones start at the working directory.
 
-    The scripts may be started from the package's own folder too (`cd also_selfsup; python train_selfsupervised.py`):
-    there the root of the checkout is meant, or `data/nuscenes` would lie among the sources.
+    The scripts may be started from the package's own folder too: there the root of the checkout is meant, or
+    `data/nuscenes` would lie among the sources.
     """
     here = Path.cwd()
     return ((here.parent if here == PACKAGE else here) / Path(path).expanduser()).resolve()

@@ -1,6 +1,7 @@
 """Before the first file is read: every setting of a run, with its type, default, unit and meaning.
 
-Names and defaults are those users know from the published ALSO code; the defaults are the `nuscenes` recipe's (CVPR 2023, section 4).
+Names are those users know from the published ALSO code; the defaults are the `nuscenes` recipe's (CVPR 2023,
+section 4).
 """
 
 from dataclasses import dataclass, field
