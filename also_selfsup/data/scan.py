@@ -79,13 +79,13 @@ def collate(scans: Sequence[Scan]) -> Batch:
     labels = [scan.labels for scan in scans if scan.labels is not None]
     if labels and len(labels) != len(scans):
         bare = next(scan.name for scan in scans if scan.labels is None)
-        raise ValueError(f"{bare} has no labels and other scans of its batch do: ask for labels for all or none.")
+        raise ValueError(f"{bare} has no labels, others of its batch do: ask for labels for all or none.")
     counts = np.array([len(scan.pos) for scan in scans])
     batch: Batch = {
         "pos": torch.from_numpy(np.concatenate([scan.pos for scan in scans])),
         "intensities": torch.from_numpy(np.concatenate([scan.intensities for scan in scans])),
         "sensor": torch.from_numpy(np.stack([scan.sensor for scan in scans])),
-        "batch": torch.from_numpy(np.repeat(np.arange(len(scans)), counts)),
+        "batch": torch.from_numpy(np.repeat(np.arange(len(scans), dtype=np.int64), counts)),
         "names": [scan.name for scan in scans],
         "skipped": [scan.finding or scan.name for scan in scans if scan.skipped],
     }

@@ -1,0 +1,220 @@
+"""Where a data set is opened: which frames a split has, and how one of them is read.
+
+A subclass says where the frames are and in which format; reading, refusing and writing predictions are here.
+n points of one scan, F frames of the split.
+"""
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from also_selfsup.data.formats import Points, ScanError, count_points
+from also_selfsup.data.labels import LabelMap
+from also_selfsup.data.scan import Scan, empty_scan
+from also_selfsup.settings.names import choose
+
+logger = logging.getLogger(__name__)
+
+Labels = NDArray[np.integer[Any]]
+
+
+class DatasetError(ValueError):
+    """A data set that cannot be opened as asked: what was found, and what to do."""
+
+
+class LidarDataset(Dataset[Scan], ABC):
+    """The frames of one split of a data set, read one at a time; loader workers only read bytes.
+
+    A scan's name is the path of its file below the root. Returns nearer to the sensor than `min_range` are
+    left out, their labels with them: null returns, which are written as (0, 0, 0), and returns from the
+    sensor's own cover, whose rays have no direction. `min_range=0` leaves nothing out: evaluation and
+    submissions, which owe every point of the file a label, read that way.
+
+    Args:
+        root: Folder of the data set in its native layout.
+        split: One of `splits`.
+        labels: Read training labels too; otherwise no label file or table is ever opened.
+        skip_ratio: Keep about one n-th of the split, by the data set's own published rule.
+        on_bad_scan: "raise" a `ScanError`, or "skip": give an empty scan that says so.
+        min_range: Metres; see above. The default is below any real return.
+
+    Attributes:
+        files: (F,) the frames' files, relative to the root, in order.
+
+    Raises:
+        DatasetError: The root is missing, or holds nothing of the split.
+        ValueError: An unknown split or another bad value.
+    """
+
+    splits: ClassVar[tuple[str, ...]]
+    label_map: ClassVar[LabelMap]
+    class_names: ClassVar[tuple[str, ...]]
+    columns: ClassVar[int]
+    read_points: ClassVar[Callable[[Path], Points]]
+    read_raw_labels: ClassVar[Callable[..., Labels]]
+    submission_dtype: ClassVar[str]
+    source: ClassVar[str]
+
+    files: NDArray[np.bytes_]
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: str,
+        *,
+        labels: bool = False,
+        skip_ratio: int = 1,
+        on_bad_scan: str = "raise",
+        min_range: float = 0.01,
+    ) -> None:
+        name = type(self).__name__
+        self.split = choose({known: known for known in self.splits}, split, f"split of {name}")
+        choices = {"raise": False, "skip": True}
+        self._skips = choose(choices, on_bad_scan, "cfg.data.on_bad_scan")
+        if skip_ratio < 1 or min_range < 0:
+            raise ValueError(f"skip_ratio is {skip_ratio} (at least 1), min_range {min_range} (at least 0).")
+        self.root = Path(root).expanduser()
+        if not self.root.is_dir():
+            raise DatasetError(f"{self.root}: no such folder. {self.source}, or set cfg.dataset_root.")
+        self.labels = labels
+        self.skip_ratio = skip_ratio
+        self.min_range = min_range
+        self.files = self.find_frames()
+
+    @abstractmethod
+    def find_frames(self) -> NDArray[np.bytes_]:
+        """List the files of the split's frames, relative to the root; (F,)."""
+
+    @abstractmethod
+    def label_file(self, index: int) -> str:
+        """Path of a frame's label file, relative to the root."""
+
+    @abstractmethod
+    def submission_path(self, index: int) -> str:
+        """Path of a frame's prediction in the benchmark's submission format, relative to its folder."""
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> Scan:
+        """Read a frame.
+
+        Raises:
+            ScanError: Its file, or its labels, are missing or bad, and `on_bad_scan` is "raise".
+            IndexError: There is no such frame.
+        """
+        index = range(len(self))[index]
+        try:
+            return self._read(index)
+        except ScanError as error:
+            if not self._skips:
+                raise
+            return empty_scan(self.name(index), labelled=self.labels, finding=str(error))
+
+    def name(self, index: int) -> str:
+        """Name of a frame: its file, relative to the root."""
+        return bytes(self.files[index]).decode()
+
+    def index_of(self, name: str) -> int:
+        """Find the (first) frame of a name; the inverse of `name`."""
+        found = np.flatnonzero(self.files == name.encode())
+        if not len(found):
+            raise KeyError(f"{name} is no frame of the split {self.split}")
+        return int(found[0])
+
+    def _read(self, index: int) -> Scan:
+        path = self.root / self.name(index)
+        pos, intensities = type(self).read_points(path)
+        labels = self._read_labels(index, count=len(pos)) if self.labels else None
+        sensor = np.zeros(3, np.float32)
+        if self.min_range > 0:
+            kept = np.square(pos - sensor).sum(axis=1) >= np.float32(self.min_range) ** 2
+            if not kept.any():
+                finding = f"none of its {len(pos)} points lies {self.min_range} m or more from the sensor"
+                raise ScanError(path, finding, "Lower cfg.data.min_range, or leave the file out")
+            if not kept.all():
+                pos, intensities = pos[kept], intensities[kept]
+                labels = None if labels is None else labels[kept]
+        return Scan(pos=pos, intensities=intensities, sensor=sensor, name=self.name(index), labels=labels)
+
+    def _read_labels(self, index: int, *, count: int) -> NDArray[np.int64]:
+        path = self.root / self.label_file(index)
+        raw = type(self).read_raw_labels(path, count=count)
+        try:
+            return self.label_map.training(raw)
+        except ValueError as error:
+            raise ScanError(path, str(error), "Fetch the data set's own release of the labels") from None
+
+    def write_submission(self, index: int, labels: Labels, *, directory: str | Path) -> Path:
+        """Write the prediction of a frame in the benchmark's submission format.
+
+        Args:
+            index: The frame.
+            labels: (n,) training labels, one for every point of the file, as `min_range=0` reads them.
+            directory: Folder of the submission; made where it is missing.
+
+        Returns:
+            The file written.
+
+        Raises:
+            ValueError: Another number of labels than the file has points, or values that are none.
+        """
+        count = count_points(self.root / self.name(index), columns=self.columns)
+        if labels.shape != (count,):
+            raise ValueError(
+                f"{self.name(index)} has {count} points, the prediction the shape {labels.shape}: "
+                "open the data set with min_range=0, so that every point gets a label."
+            )
+        raw = self.label_map.raw(labels)
+        path = Path(directory) / self.submission_path(index)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(raw.astype(self.submission_dtype).tobytes())
+        return path
+
+
+def refuse_outside(names: NDArray[np.bytes_], *, origin: str | Path) -> None:
+    """Refuse file names that lead out of the data set's root.
+
+    Args:
+        names: File names as the table `origin` gives them.
+        origin: The file they come from, for the message.
+
+    Raises:
+        DatasetError: An absolute name, or one with `..` or a NUL in it.
+    """
+    for name in names.tolist():
+        text = name.decode()
+        path = PurePosixPath(text)
+        if not text or "\0" in text or "\\" in text or path.is_absolute() or ".." in path.parts:
+            raise DatasetError(
+                f"{origin} names the file {text!r}, which is not below the root: do not use it."
+            )
+
+
+class SkipLog:
+    """Counts the files that were skipped as bad, and logs each once; lives in the main process.
+
+    Attributes:
+        count: How many different files were skipped so far.
+    """
+
+    def __init__(self) -> None:
+        self._seen: set[str] = set()
+
+    @property
+    def count(self) -> int:
+        """How many different files were skipped so far."""
+        return len(self._seen)
+
+    def update(self, skipped: Sequence[str]) -> None:
+        """Take in the field `skipped` of a batch."""
+        for finding in skipped:
+            if finding not in self._seen:
+                self._seen.add(finding)
+                logger.warning("skipped %s", finding)
