@@ -1,0 +1,85 @@
+"""Inside a network: convolution, batch-norm, residual sum and ReLU of any backend, one after the other.
+
+Letters: V voxels (rows), C channels.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from also_selfsup.sparseconv.interface import Backend, Geometry, Voxels
+
+
+def convolve(x: Voxels, kernel: Tensor, geometry: Geometry) -> Voxels:
+    """The convolution of that kind by the backend of `x`."""
+    if geometry.kind == "submanifold":
+        return x.backend.submanifold(x, kernel, geometry.size)
+    if geometry.kind == "downsample":
+        return x.backend.downsample(x, kernel, geometry.size, geometry.stride, geometry.padding)
+    return x.backend.upsample(x, kernel, geometry.size)
+
+
+def compose(
+    x: Voxels,
+    kernel: Tensor,
+    *,
+    geometry: Geometry,
+    norm: nn.Module | None = None,
+    residual: Voxels | None = None,
+    relu: bool = False,
+) -> Voxels:
+    """What `Backend.unit` promises, without fusing anything: relu(norm(convolution(x)) + residual)."""
+    y = convolve(x, kernel, geometry)
+    return y.with_feats(finish(y.feats, norm=norm, residual=residual, relu=relu))
+
+
+def finish(feats: Tensor, *, norm: nn.Module | None, residual: Voxels | None, relu: bool) -> Tensor:
+    """relu(norm(feats) + residual) on (V, C).
+
+    Sum and ReLU are written over the batch-norm's result, which nothing else needs: batch-norm's gradient is
+    computed from its input, ReLU's from its output.
+    """
+    if norm is not None:
+        feats = normalise(feats, norm)
+    if residual is not None:
+        in_place = norm is not None and feats.dtype == residual.feats.dtype
+        feats = feats.add_(residual.feats) if in_place else feats + residual.feats
+    if not relu:
+        return feats
+    return functional.relu(feats, inplace=norm is not None or residual is not None)
+
+
+def normalise(feats: Tensor, norm: nn.Module) -> Tensor:
+    """Batch-norm of (V, C) over the rows, defined for any V.
+
+    torch refuses to train on a single row and spoils the running statistics on none. A sparse tensor can have both
+    (a scan with one cell): no row leaves everything as it is, one row counts as variance 0.
+    """
+    if not isinstance(norm, nn.BatchNorm1d) or not norm.training or len(feats) > 1:
+        return _call(norm, feats)
+    if len(feats) == 0:
+        return feats
+    return _normalise_one_row(feats, norm)
+
+
+def _call(norm: nn.Module, feats: Tensor) -> Tensor:
+    if isinstance(norm, nn.BatchNorm1d):
+        return nn.BatchNorm1d.forward(norm, feats)
+    normalised: Tensor = norm(feats)
+    return normalised
+
+
+def _normalise_one_row(feats: Tensor, norm: nn.BatchNorm1d) -> Tensor:
+    """Training on one row: the result is the bias, and a variance of 0 enters the running one."""
+    if (
+        norm.running_mean is not None
+        and norm.running_var is not None
+        and norm.num_batches_tracked is not None
+    ):
+        norm.num_batches_tracked.add_(1)
+        momentum = 1.0 / float(norm.num_batches_tracked) if norm.momentum is None else norm.momentum
+        norm.running_mean.lerp_(feats.detach()[0].to(norm.running_mean.dtype), momentum)
+        norm.running_var.mul_(1 - momentum)
+    normalised = feats - feats
+    return normalised if norm.weight is None else normalised * norm.weight + norm.bias
