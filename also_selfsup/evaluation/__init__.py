@@ -1,0 +1,1 @@
+"""What is measured: scores over a whole split, and predictions at the scan's full resolution."""

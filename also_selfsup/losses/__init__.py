@@ -1,0 +1,1 @@
+"""What is minimised: named functions whose arguments bear the names of batch fields and network results."""

@@ -1,0 +1,56 @@
+"""Between network results and the optimiser: named losses, weighted and added."""
+
+from collections.abc import Callable, Mapping
+from inspect import signature
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from also_selfsup.settings.names import choose
+
+Loss = Callable[..., Tensor]
+
+
+def weighted_sum(
+    losses: Mapping[str, Loss], fields: Mapping[str, Any], *, weights: Mapping[str, float]
+) -> dict[str, Tensor]:
+    """Compute every loss whose weight is not 0 and their weighted sum.
+
+    Args:
+        losses: functions by name; each argument bears the name of a field.
+        fields: batch fields and network results together.
+        weights: factor by loss name.
+
+    Returns:
+        Each loss, unweighted, by its name, and `total`; scalars.
+
+    Raises:
+        ValueError: an unknown loss is named, or no weight differs from 0.
+        KeyError: a loss needs a field that is absent.
+    """
+    values = {}
+    for name, weight in weights.items():
+        loss = choose(losses, name, "loss")
+        if weight != 0:
+            values[name] = loss(**_arguments(loss, fields, name=name))
+    if not values:
+        raise ValueError(
+            f"every loss weight is 0 in {dict(weights)}: give at least one of {', '.join(losses)} a weight"
+        )
+    total = torch.stack([weights[name] * value for name, value in values.items()]).sum()
+    return {**values, "total": total}
+
+
+def _arguments(loss: Loss, fields: Mapping[str, Any], *, name: str) -> dict[str, Any]:
+    """Pick a loss's arguments from the fields by their names."""
+    wanted = list(signature(loss).parameters)
+    absent = [field for field in wanted if field not in fields]
+    if absent:
+        raise KeyError(f"loss {name!r} needs {', '.join(absent)}; there are {', '.join(sorted(fields))}")
+    return {field: fields[field] for field in wanted}
+
+
+def at_least_single(values: Tensor) -> Tensor:
+    """Widen half precision to float32: a sum over many points or pairs would lose its small terms."""
+    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values

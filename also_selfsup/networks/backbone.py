@@ -1,0 +1,93 @@
+"""Between voxels and decoder: what the backbones with a per-point classifier have in common.
+
+Letters: N points, V voxels, C channels, L latents (or classes) per point.
+"""
+
+from abc import ABC, abstractmethod
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from also_selfsup.sparseconv import Voxels, get_backend
+
+
+class Backbone(nn.Module, ABC):
+    """Voxels in, latents of the points out; a subclass says what happens between.
+
+    `classifier` is the last layer: the latents of pre-training, or the class scores of a downstream task.
+    """
+
+    classifier: nn.Sequential
+
+    def __init__(self, framework: str = "native") -> None:
+        """Choose the library.
+
+        Args:
+            framework: name in `sparseconv.BACKENDS`, or "auto".
+        """
+        super().__init__()
+        self.backend = get_backend(framework)
+        self.only_classifier_learns = False
+
+    def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """Compute latents; the batch is left as it is.
+
+        Args:
+            batch: `voxel_coords` (V, 3) and `voxel_coords_batch` (V,) integer cells, no two alike; `voxel_x`
+                (V, C); `voxel_to_pc_id` (N,) voxel of each point.
+
+        Returns:
+            `latents` (N, L).
+        """
+        coords = batch["voxel_coords"]
+        coords = torch.cat([batch["voxel_coords_batch"].to(coords.dtype)[:, None], coords], dim=1)
+        voxel_x = batch["voxel_x"].to(self.classifier[0].weight.dtype)
+        out = self.features(self.backend.voxels(voxel_x, coords))
+        latents = self.classifier(self.backend.features(out))
+        return {"latents": latents.index_select(0, batch["voxel_to_pc_id"])}
+
+    @abstractmethod
+    def features(self, x: Voxels) -> Voxels:
+        """Compute what the classifier sees: level-0 voxels in, level-0 voxels out."""
+
+    def train(self, mode: bool = True) -> "Backbone":
+        """Switch between training and evaluation; frozen parts stay in evaluation."""
+        super().train(mode)
+        if self.only_classifier_learns:
+            _set_mode_but_classifier(self, training=False)
+        return self
+
+
+def freeze_but_classifier(net: Backbone) -> Backbone:
+    """Prepare linear probing: only the classifier gets gradients, and no batch-norm moves its statistics.
+
+    Frozen parts stay in evaluation mode (statistics, dropout) whatever `train()` is called later.
+
+    Returns:
+        The same network.
+    """
+    net.requires_grad_(False)
+    net.classifier.requires_grad_(True)
+    net.only_classifier_learns = True
+    _set_mode_but_classifier(net, training=False)
+    return net
+
+
+def replace_classifier(net: Backbone, out_channels: int) -> Backbone:
+    """Give the network a new last layer, freshly initialised, on the device and in the precision of the old
+    one.
+
+    Returns:
+        The same network.
+    """
+    old = cast(nn.Linear, net.classifier[0])
+    new = nn.Linear(old.in_features, out_channels, device=old.weight.device, dtype=old.weight.dtype)
+    net.classifier[0] = new
+    return net
+
+
+def _set_mode_but_classifier(net: Backbone, *, training: bool) -> None:
+    for child in net.children():
+        if child is not net.classifier:
+            child.train(training)
