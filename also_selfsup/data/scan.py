@@ -6,7 +6,7 @@ Fields of a batch (later stations add to them; no station writes into the batch 
 
 | field | shape, dtype | meaning |
 |---|---|---|
-| `pos` | (N, 3) float32 | points in metres, sensor frame: x front, y left, z up |
+| `pos` | (N, 3) float32 | points in metres, in the sensor frame of the files, z up |
 | `intensities` | (N, 1) float32 | return strength, scaled to [0, 1] by the reader |
 | `y` | (N,) int64 | training label, 0 = ignored; only when labels were asked for |
 | `sensor` | (B, 3) float32 | sensor origin of each scan, metres; its length is the number of scans |
