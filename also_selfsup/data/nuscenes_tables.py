@@ -1,7 +1,7 @@
 """Before nuScenes scans are read: its tables, and the few rows of the largest one that are about the lidar.
 
-`sample_data` of the full data set holds 2.6 million rows (1.3 GB) of which 34,149 are key frames of the lidar;
-it is scanned in chunks, so that memory stays small.
+`sample_data` of the full data set holds 2.6 million rows (1.3 GB), of which 34,149 are key frames of the
+lidar; it is scanned in chunks, so that memory stays small.
 """
 
 import json
