@@ -134,7 +134,9 @@ class LidarDataset(Dataset[Scan], ABC):
         labels = self._read_labels(index, count=len(pos)) if self.labels else None
         sensor = np.zeros(3, np.float32)
         if self.min_range > 0:
-            kept = np.square(pos - sensor).sum(axis=1) >= np.float32(self.min_range) ** 2
+            # Column by column: numpy is an order of magnitude slower along rows of three.
+            x, y, z = (column - origin for column, origin in zip(pos.T, sensor, strict=True))
+            kept = x * x + y * y + z * z >= np.float32(self.min_range) ** 2
             if not kept.any():
                 finding = f"none of its {len(pos)} points lies {self.min_range} m or more from the sensor"
                 raise ScanError(path, finding, "Lower cfg.data.min_range, or leave the file out")

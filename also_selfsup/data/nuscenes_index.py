@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from hashlib import sha256
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from tempfile import TemporaryDirectory
 from typing import TypeAlias
 from zipfile import BadZipFile
 
@@ -145,7 +145,7 @@ def _read_cache(path: Path, *, state: str) -> KeyFrames | None:
                 return None
             return KeyFrames(**{part.name: arrays[part.name] for part in fields(KeyFrames)})
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-        logger.warning("%s is damaged (%s): making it anew", path, error)
+        logger.warning("%s is damaged or may not be read (%s): making it anew", path, error)
         return None
 
 
@@ -155,9 +155,10 @@ def _write_cache(frames: KeyFrames, places: Sequence[Path], *, state: str) -> No
     for place in places:
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
-            with NamedTemporaryFile(dir=place.parent, suffix=".npz", delete=False) as file:
-                np.savez(file, state=np.array(state.encode()), **arrays)
-            os.replace(file.name, place)
+            with TemporaryDirectory(dir=place.parent) as folder:
+                whole = Path(folder) / place.name
+                np.savez(whole, state=np.array(state.encode()), **arrays)
+                os.replace(whole, place)
         except OSError as error:
             logger.info("%s cannot be written (%s)", place, error.strerror)
         else:

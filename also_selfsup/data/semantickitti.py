@@ -54,9 +54,9 @@ class SemanticKITTI(LidarDataset):
     """SemanticKITTI with the 19 classes of the single-scan task.
 
     Layout: `<root>/[dataset/]sequences/NN/velodyne/NNNNNN.bin`, and with labels
-    `<root>/[dataset/]sequences/NN/labels/NNNNNN.label`. The sensor frame of these files has x to the front and
-    y to the left. Labels of the test sequences (11-21) are not public. Sequences that are not on disk are left
-    out with a warning, so that a part of the data set can be used; a split without a single scan is an error.
+    `<root>/[dataset/]sequences/NN/labels/NNNNNN.label`. The sensor frame of these files has x to the front
+    and y to the left. Labels of the test sequences (11-21) are not public. Sequences that are not on disk are
+    left out with a warning, so that a part of the data set can be used; a split without any scan is an error.
 
     `skip_ratio` 2, 10, 100 and 1000 of the split `train` are the published label fractions (50, 10, 1 and
     0.1 %: 9560, 1912, 188 and 17 scans), as far as they are on disk; any other one keeps every n-th scan of
