@@ -68,7 +68,9 @@ def _quadric(start: tuple[Array, ...], speed: tuple[Array, ...]) -> tuple[Array,
 def cylinder(origin: Triple, direction: Triple, half: Triple) -> tuple[Array, Array]:
     """Entry and exit of upright cylinders with caps; half length and half width may differ (elliptic)."""
     length, width, height = half
-    entry, exit_ = _quadric((origin[0] / length, origin[1] / width), (direction[0] / length, direction[1] / width))
+    entry, exit_ = _quadric(
+        (origin[0] / length, origin[1] / width), (direction[0] / length, direction[1] / width)
+    )
     low, high = box((origin[2],) * 3, (direction[2],) * 3, (height,) * 3)
     return np.maximum(entry, low), np.minimum(exit_, high)
 

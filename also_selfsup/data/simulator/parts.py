@@ -32,7 +32,11 @@ PART = np.dtype(
     [
         ("centre", "f4", 3),
         ("half", "f4", 3),  # half length, width, height; a cylinder may be elliptic
-        ("taper", "f4", 3),  # metres that front, rear and both sides of a frustum give way per metre of height
+        (
+            "taper",
+            "f4",
+            3,
+        ),  # metres that front, rear and both sides of a frustum give way per metre of height
         ("yaw", "f4"),
         ("reflectance", "f4"),  # 0..1 diffuse; above 1 a retro-reflector
         ("dropout", "f4"),  # chance that light is mirrored away (glass, wet paint)
@@ -103,7 +107,8 @@ def bounding_size(parts: Sequence[Part]) -> tuple[float, float, float]:
 def assemble(things: Sequence[Thing]) -> World:
     """Put things into the two tables."""
     objects = np.array(
-        [(t.along, t.across, t.yaw, *t.speed, t.lift, bounding_size(t.parts), int(t.kind)) for t in things], OBJECT
+        [(t.along, t.across, t.yaw, *t.speed, t.lift, bounding_size(t.parts), int(t.kind)) for t in things],
+        OBJECT,
     )
     parts = np.array(
         [

@@ -33,7 +33,9 @@ class SensorModel:
     sensitivity: float  # weakest return strength that is detected half of the time, at one metre of range
     turn_time: float  # seconds for a full grid
     keeps_nothing: bool  # measurements without a return stay in the file, as points near the origin
-    column_major: bool  # in the file all rings of a column come together (else all columns of a ring, highest first)
+    column_major: (
+        bool  # in the file all rings of a column come together (else all columns of a ring, highest first)
+    )
 
     @property
     def ring_count(self) -> int:
