@@ -3,6 +3,7 @@
 Rows are labels, columns predictions, class 0 = ignored. Letters: C classes.
 """
 
+import csv
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -95,6 +96,29 @@ def confusion_picture(matrix: Tensor, class_names: Sequence[str], *, path: str |
     path.parent.mkdir(parents=True, exist_ok=True)
     FigureCanvasAgg(figure).print_figure(path, dpi=150, format="png")
     return path
+
+
+def save_scores(matrix: Tensor, class_names: Sequence[str], *, path: str | Path) -> Path:
+    """Write the scores as CSV: IoU in [0, 1] of each class, `mean` and `frequency-weighted`.
+
+    Args:
+        matrix: (C, C) counts; row 0 is left out.
+        class_names: C names, index 0 = "ignore".
+        path: file to write.
+
+    Returns:
+        The path written.
+    """
+    _check_names(matrix, class_names)
+    matrix = labelled(matrix).cpu()
+    values = [iou_per_class(matrix)[1:], mean_iou(matrix)[None], frequency_weighted_iou(matrix)[None]]
+    names = [*class_names[1:], "mean", "frequency-weighted"]
+    with Path(path).open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["class", "iou"])
+        for name, value in zip(names, torch.cat(values).tolist(), strict=True):
+            writer.writerow([name, "" if value != value else f"{value:.6f}"])
+    return Path(path)
 
 
 def _percent(share: Tensor) -> str:

@@ -5,14 +5,14 @@ To add one: a function whose arguments are named after decoder results or batch 
 Letters: Q queries, P query-support pairs.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from also_selfsup.losses.weighting import Loss, at_least_single, weighted_sum
+from also_selfsup.losses.weighting import Loss, Share, at_least_single, weighted_sum
 
 
 def reconstruction(occupancy_logits: Tensor, pair_query: Tensor, *, occupancies: Tensor) -> Tensor:
@@ -52,9 +52,22 @@ def intensity(
     return difference.sum() / has_target.sum().clamp(min=1)
 
 
-def weighted_losses(fields: Mapping[str, Any], weights: Mapping[str, float]) -> dict[str, Tensor]:
+def pair_count(pair_query: Tensor) -> int:
+    """Give the number of terms of `reconstruction`."""
+    return pair_query.shape[0]
+
+
+def target_count(pair_query: Tensor, *, intensities_non_manifold: Tensor) -> Tensor:
+    """Give the number of terms of `intensity`, counted on the device."""
+    return (intensities_non_manifold.flatten().index_select(0, pair_query) >= 0).sum()
+
+
+def weighted_losses(
+    fields: Mapping[str, Any], weights: Mapping[str, float], *, share: Share | None = None
+) -> dict[str, Tensor]:
     """Compute the pretext losses named in `weights`, and `total`; see `weighting.weighted_sum`."""
-    return weighted_sum(OCCUPANCY_LOSSES, fields, weights=weights)
+    return weighted_sum(OCCUPANCY_LOSSES, fields, weights=weights, terms=TERMS, share=share)
 
 
 OCCUPANCY_LOSSES: dict[str, Loss] = {"recons": reconstruction, "intensity": intensity}
+TERMS: dict[str, Callable[..., Tensor | int]] = {"recons": pair_count, "intensity": target_count}

@@ -3,14 +3,14 @@
 Letters: N points, C classes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from also_selfsup.losses.weighting import Loss, at_least_single, weighted_sum
+from also_selfsup.losses.weighting import Loss, Share, at_least_single, weighted_sum
 
 
 def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
@@ -68,9 +68,18 @@ def _jaccard_slopes(is_class: Tensor) -> Tensor:
     return torch.diff(loss, dim=1, prepend=torch.zeros_like(members))
 
 
-def weighted_losses(fields: Mapping[str, Any], weights: Mapping[str, float]) -> dict[str, Tensor]:
+def label_count(y: Tensor) -> Tensor:
+    """Give the number of terms of `cross_entropy`, counted on the device."""
+    return (y != 0).sum()
+
+
+def weighted_losses(
+    fields: Mapping[str, Any], weights: Mapping[str, float], *, share: Share | None = None
+) -> dict[str, Tensor]:
     """Compute the segmentation losses named in `weights`, and `total`; see `weighting.weighted_sum`."""
-    return weighted_sum(SEGMENTATION_LOSSES, fields, weights=weights)
+    return weighted_sum(SEGMENTATION_LOSSES, fields, weights=weights, terms=TERMS, share=share)
 
 
 SEGMENTATION_LOSSES: dict[str, Loss] = {"cross_entropy": cross_entropy, "lovasz": lovasz_softmax}
+# Lovasz-softmax is no mean over points: each process's value counts alike.
+TERMS: dict[str, Callable[..., Tensor | int]] = {"cross_entropy": label_count}

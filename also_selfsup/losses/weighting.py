@@ -10,10 +10,17 @@ from torch import Tensor
 from also_selfsup.settings.names import choose
 
 Loss = Callable[..., Tensor]
+# The weight of a process's mean of so many terms, for the processes' average to be the mean over all.
+Share = Callable[[Tensor | int], Tensor | float]
 
 
 def weighted_sum(
-    losses: Mapping[str, Loss], fields: Mapping[str, Any], *, weights: Mapping[str, float]
+    losses: Mapping[str, Loss],
+    fields: Mapping[str, Any],
+    *,
+    weights: Mapping[str, float],
+    terms: Mapping[str, Callable[..., Tensor | int]],
+    share: Share | None = None,
 ) -> dict[str, Tensor]:
     """Compute every loss whose weight is not 0 and their weighted sum.
 
@@ -21,6 +28,9 @@ def weighted_sum(
         losses: functions by name; each argument bears the name of a field.
         fields: batch fields and network results together.
         weights: factor by loss name.
+        terms: how many terms a loss is the mean of, by its name; absent where it is no mean.
+        share: where several processes average their gradients, scales a process's mean by its number of terms,
+            so that the average is the mean over the terms of all.
 
     Returns:
         Each loss, unweighted, by its name, and `total`; scalars.
@@ -34,6 +44,8 @@ def weighted_sum(
         loss = choose(losses, name, "loss")
         if weight != 0:
             values[name] = loss(**_arguments(loss, fields, name=name))
+            if share is not None and name in terms:
+                values[name] = values[name] * share(terms[name](**_arguments(terms[name], fields, name=name)))
     if not values:
         raise ValueError(
             f"every loss weight is 0 in {dict(weights)}: give at least one of {', '.join(losses)} a weight"
@@ -42,7 +54,7 @@ def weighted_sum(
     return {**values, "total": total}
 
 
-def _arguments(loss: Loss, fields: Mapping[str, Any], *, name: str) -> dict[str, Any]:
+def _arguments(loss: Callable[..., Any], fields: Mapping[str, Any], *, name: str) -> dict[str, Any]:
     """Pick a loss's arguments from the fields by their names."""
     wanted = list(signature(loss).parameters)
     absent = [field for field in wanted if field not in fields]

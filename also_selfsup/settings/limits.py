@@ -1,13 +1,15 @@
 """Before the first file is read: what each setting may be, and messages that name key, value and choices."""
 
+import math
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from typing import Any
 
+from also_selfsup.settings.names import UserError
 from also_selfsup.settings.schema import Settings
 
 
-class SettingsError(ValueError):
+class SettingsError(UserError):
     """A setting is misspelt, of the wrong type, out of range, or contradicts another one."""
 
 
@@ -19,6 +21,8 @@ def check(settings: Settings) -> Settings:
     """
     _check_group(settings, "cfg")
     _check_voxel_size(settings.network.voxel_size)
+    _check_batch_limit("limit_train_batches", settings.trainer.limit_train_batches)
+    _check_batch_limit("limit_val_batches", settings.trainer.limit_val_batches)
     _check_together(settings)
     return settings
 
@@ -26,11 +30,11 @@ def check(settings: Settings) -> Settings:
 def unknown_key(key: str) -> str:
     """Message for a key such as `cfg.training.batchsize` that is not in the schema."""
     parent, _, name = key.rpartition(".")
+    if not key.startswith("cfg."):
+        return f"{key}: no such key; settings start with cfg, as in cfg.training.lr=0.001."
     group = group_at(parent)
     if group is None:
-        return (
-            unknown_key(parent) if parent else f"{key}: settings start with cfg, e.g. cfg.training.lr=0.001"
-        )
+        return unknown_key(parent)
     names = [f.name for f in fields(group)]
     near = get_close_matches(name, names, n=1)
     hint = f" Did you mean {near[0]}?" if near else ""
@@ -45,6 +49,9 @@ def wrong_type(key: str, value: Any) -> str:
     if name not in known:
         return f"{key}={value}: a value of the wrong type."
     found = known[name]
+    if is_dataclass(inner := getattr(group, name)):
+        first = fields(inner)[0].name
+        return f"{key}={value}: a group of settings, not one of them; set {key}.{first}, for example."
     kind = found.type if isinstance(found.type, str) else getattr(found.type, "__name__", str(found.type))
     return f"{key}={value}: expected {kind} ({found.metadata['doc']})."
 
@@ -72,18 +79,26 @@ def _check_value(value: Any, key: str, metadata: Any) -> None:
     unit = f" {metadata['unit']}" if "unit" in metadata else ""
     if "choices" in metadata and value not in metadata["choices"]:
         raise SettingsError(f"{key}={value}: choose one of {', '.join(metadata['choices'])}.")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise SettingsError(f"{key}={value}: must be a finite number ({metadata['doc']}).")
     if "low" in metadata and not value >= metadata["low"]:
         raise SettingsError(f"{key}={value}: must be at least {metadata['low']}{unit} ({metadata['doc']}).")
     if "above" in metadata and not value > metadata["above"]:
         raise SettingsError(f"{key}={value}: must be above {metadata['above']}{unit} ({metadata['doc']}).")
 
 
+def _check_batch_limit(name: str, limit: Any) -> None:
+    if limit is None or (type(limit) is int and limit >= 0) or (type(limit) is float and 0 <= limit <= 1):
+        return
+    raise SettingsError(
+        f"cfg.trainer.{name}={limit}: a count of batches (0 or more), or a share of them (0.0 to 1.0)."
+    )
+
+
 def _check_voxel_size(size: Any) -> None:
     numbers = size if isinstance(size, list | tuple) else [size]
-    right = len(numbers) in (1, 3) and all(
-        isinstance(n, int | float) and not isinstance(n, bool) and n > 0 for n in numbers
-    )
-    if not right:
+    right = all(type(n) in (int, float) and 0 < n < math.inf for n in numbers)
+    if not right or len(numbers) not in (1, 3):
         raise SettingsError(
             f"cfg.network.voxel_size={size}: a length above 0 m, or three of them for x, y, z."
         )
@@ -92,7 +107,7 @@ def _check_voxel_size(size: Any) -> None:
 def _check_together(settings: Settings) -> None:
     downstream = settings.downstream
     if not settings.inputs:
-        raise SettingsError("cfg.inputs=[]: the network needs at least one of intensities, pos, ones.")
+        raise SettingsError("cfg.inputs=[]: the network needs intensities, pos or both.")
     if (downstream.checkpoint_dir is None) != (downstream.checkpoint_name is None):
         raise SettingsError(
             f"cfg.downstream.checkpoint_dir={downstream.checkpoint_dir} and "

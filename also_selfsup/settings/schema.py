@@ -116,12 +116,14 @@ class Logging:
 class Trainer:
     """Options handed to Lightning's Trainer as they are; null leaves its default."""
 
-    accelerator: str = option("auto", "cpu, gpu, auto")
+    accelerator: str = option(
+        "auto", "what computes; auto: a GPU if there is one", choices=("auto", "cpu", "gpu", "cuda", "mps")
+    )
     strategy: str | None = option(None, "null: one process, or DDP when num_device is above 1")
     num_nodes: int = option(1, "machines", low=1)
     limit_train_batches: Any = option(None, "batches an epoch: a count, or a share below 1.0")
     limit_val_batches: Any = option(None, "validation batches: a count, or a share below 1.0")
-    max_steps: int = option(-1, "stop after so many optimiser steps; -1: never")
+    max_steps: int = option(-1, "stop after so many optimiser steps; -1: never", low=-1)
     accumulate_grad_batches: int = option(1, "batches summed before an optimiser step", low=1)
     gradient_clip_val: float | None = option(None, "largest norm of the gradient", above=0.0)
     sync_batchnorm: bool = option(False, "batch-norm statistics over all processes")
@@ -141,7 +143,7 @@ class Settings:
     val_split: str = option("verifying", "split that validates the pre-training")
     save_dir: str = option("results", "folder of all results")
     inputs: list[str] = option(
-        ["intensities"], "fields of a point that enter the network", choices=("intensities", "pos", "ones")
+        ["intensities"], "fields of a point that enter the network", choices=("intensities", "pos")
     )
     manifold_points: int = option(16384, "most input points of a scan", low=1)
     non_manifold_points: int = option(2048, "occupancy queries of a scan", low=3)

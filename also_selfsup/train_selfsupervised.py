@@ -1,0 +1,40 @@
+"""Pre-train by occupancy estimation: `python train_selfsupervised.py cfg=nuscenes [cfg.key=value]`."""
+
+from rich.console import Console
+
+from also_selfsup.checkpoints.next_command import convert_command
+from also_selfsup.settings.run import entry
+from also_selfsup.settings.schema import Settings
+from also_selfsup.training.closing import closing_line
+from also_selfsup.training.datamodule import LidarDataModule
+from also_selfsup.training.pretraining import PretrainingModule
+from also_selfsup.training.runs import Run, open_run
+from also_selfsup.training.trainer import build_trainer, fit
+
+
+def pretrain(settings: Settings) -> Run:
+    """Pre-train as the settings say, and answer where the results lie."""
+    data = LidarDataModule(settings, labels=False)
+    module = PretrainingModule(settings)
+    run = open_run(settings, "Pretraining", settings.name)
+    trainer = build_trainer(
+        settings,
+        run.folder,
+        epochs=settings.training.max_epochs,
+        val_interval=settings.val_interval,
+        monitor="val/iou",
+    )
+    fit(trainer, module, data, run)
+    if trainer.is_global_zero:
+        Console().print(closing_line(trainer, run, convert_command(run.last)), soft_wrap=True)
+    return run
+
+
+@entry
+def main(settings: Settings) -> None:
+    """Entry of the command line."""
+    pretrain(settings)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Training: the loaders, the two Lightning modules, and the trainer around them."""

@@ -1,0 +1,96 @@
+"""From files to batches: data sets and loaders of one task. Workers only read, all else comes later."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningDataModule
+from torch.utils.data import DataLoader, DistributedSampler, Sampler
+
+from also_selfsup.data import DATASETS
+from also_selfsup.data.base import LidarDataset
+from also_selfsup.data.scan import Scan, collate
+from also_selfsup.settings.names import choose
+from also_selfsup.settings.run import resolve_path
+from also_selfsup.settings.schema import Settings
+
+
+class LidarDataModule(LightningDataModule):
+    """Training and validation loaders.
+
+    Args:
+        settings: Of the run.
+        labels: Read labels and use the `downstream` splits and batch size; without, no label file is opened.
+    """
+
+    def __init__(self, settings: Settings, *, labels: bool) -> None:
+        super().__init__()
+        self.settings = settings
+        self.labels = labels
+        stage = settings.downstream if labels else settings.training
+        self.batch_size = stage.batch_size
+        splits = settings.downstream if labels else settings
+        skip_ratio = settings.downstream.skip_ratio if labels else settings.data.skip_ratio
+        self.train_set = open_dataset(settings, splits.train_split, labels=labels, skip_ratio=skip_ratio)
+        self.val_set = open_dataset(settings, splits.val_split, labels=labels)
+
+    def train_dataloader(self) -> DataLoader[Scan]:
+        """Shuffled by (seed, epoch), which Lightning tells the sampler: a resumed run sees the same order."""
+        world, rank = self._processes()
+        sampler: DistributedSampler[Scan] = DistributedSampler(
+            self.train_set, num_replicas=world, rank=rank, shuffle=True, seed=self.settings.seed
+        )
+        return self._loader(self.train_set, sampler)
+
+    def val_dataloader(self) -> DataLoader[Scan]:
+        """Each scan once, none repeated to fill up: the processes' metrics are joined exactly."""
+        world, rank = self._processes()
+        return self._loader(self.val_set, range(rank, len(self.val_set), world))
+
+    def _loader(self, dataset: LidarDataset, sampler: Sampler[Any] | Iterable[int]) -> DataLoader[Scan]:
+        return DataLoader(
+            dataset,
+            batch_size=self.batch_size,
+            sampler=sampler,
+            num_workers=self.settings.threads,
+            persistent_workers=self.settings.threads > 0,
+            collate_fn=collate,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def _processes(self) -> tuple[int, int]:
+        return (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
+
+
+def open_dataset(
+    settings: Settings, split: str, *, labels: bool, skip_ratio: int = 1, every_point: bool = False
+) -> LidarDataset:
+    """The data set of the recipe, one split of it; `every_point` leaves out none, however near the sensor.
+
+    Raises:
+        ValueError: Unknown data set or split.
+        FileNotFoundError: The root or its tables are not there.
+    """
+    kind = choose(DATASETS, settings.dataset_name, "cfg.dataset_name")
+    return kind(
+        resolve_path(settings.dataset_root),
+        split,
+        labels=labels,
+        skip_ratio=skip_ratio,
+        on_bad_scan=settings.data.on_bad_scan,
+        min_range=0.0 if every_point else settings.data.min_range,
+    )
+
+
+def whole_split_loader(
+    settings: Settings, split: str, *, labels: bool
+) -> tuple[DataLoader[Scan], LidarDataset]:
+    """Every point of every scan of a split, in order, for evaluation; and the data set behind the loader."""
+    dataset = open_dataset(settings, split, labels=labels, every_point=True)
+    loader = DataLoader(
+        dataset,
+        batch_size=settings.downstream.batch_size,
+        num_workers=settings.threads,
+        collate_fn=collate,
+    )
+    return loader, dataset

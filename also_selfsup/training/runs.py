@@ -1,0 +1,86 @@
+"""Where a run's results lie, and which checkpoint it continues from.
+
+`save_dir/Pretraining/<name>/version_k/` and `save_dir/Downstream/<name>/<start>/version_k/` hold config.yaml,
+the logs and the checkpoints `last.ckpt` (every epoch) and `best.ckpt`.
+"""
+
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from also_selfsup.settings.files import save_settings
+from also_selfsup.settings.limits import SettingsError
+from also_selfsup.settings.run import resolve_path
+from also_selfsup.settings.schema import Settings
+
+logger = logging.getLogger(__name__)
+
+LAST = "last.ckpt"
+BEST = "best.ckpt"
+# Lightning starts the other processes of a node from the first one's environment: they join its folder.
+FOLDER_OF_FIRST_PROCESS = "ALSO_SELFSUP_RUN_FOLDER"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A folder of results and, when the run goes on from an earlier one, the checkpoint to start at."""
+
+    folder: Path
+    checkpoint: Path | None
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint of the last finished epoch."""
+        return self.folder / LAST
+
+
+def open_run(settings: Settings, *parts: str) -> Run:
+    """Choose the folder `save_dir/parts/version_k`, make it, and write config.yaml into it.
+
+    `cfg.resume=auto` goes on in the newest version that has a last checkpoint; a path goes on in that
+    checkpoint's folder; otherwise, and where auto finds none, a new version begins.
+
+    Raises:
+        SettingsError: cfg.resume names a file that does not exist, or the folder cannot be written.
+    """
+    parent = resolve_path(settings.save_dir).joinpath(*parts)
+    checkpoint = _checkpoint_to_resume(settings.resume, parent)
+    if "LOCAL_RANK" in os.environ and FOLDER_OF_FIRST_PROCESS in os.environ:
+        return Run(Path(os.environ[FOLDER_OF_FIRST_PROCESS]), checkpoint)
+    folder = checkpoint.parent if checkpoint else parent / f"version_{_next_version(parent)}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        save_settings(settings, folder / "config.yaml")
+    except OSError as error:
+        raise SettingsError(
+            f"cfg.save_dir={settings.save_dir}: cannot write to {folder} ({error})."
+        ) from error
+    os.environ[FOLDER_OF_FIRST_PROCESS] = str(folder)
+    return Run(folder, checkpoint)
+
+
+def _checkpoint_to_resume(resume: str | None, parent: Path) -> Path | None:
+    if resume is None:
+        return None
+    if resume != "auto":
+        path = resolve_path(resume)
+        if not path.is_file():
+            raise SettingsError(f"cfg.resume={resume}: no such file (looked for {path}).")
+        return path
+    found = [version / LAST for version in _versions(parent) if (version / LAST).is_file()]
+    if not found:
+        logger.info("cfg.resume=auto: no %s under %s, a new run begins.", LAST, parent)
+        return None
+    return found[-1]
+
+
+def _versions(parent: Path) -> list[Path]:
+    """Existing version folders, oldest first."""
+    numbers = [path.name.removeprefix("version_") for path in parent.glob("version_*")]
+    return [parent / f"version_{number}" for number in sorted(int(n) for n in numbers if n.isdecimal())]
+
+
+def _next_version(parent: Path) -> int:
+    versions = _versions(parent)
+    return int(versions[-1].name.removeprefix("version_")) + 1 if versions else 0

@@ -1,0 +1,131 @@
+"""What both Lightning modules share: a step from batch to losses and scores, its randomness, its figures.
+
+B scans of a batch.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any, Literal
+
+import torch
+from pytorch_lightning import LightningModule
+from torch import Tensor
+from torchmetrics import Metric
+
+from also_selfsup.data.scan import Batch
+from also_selfsup.losses.weighting import Share
+from also_selfsup.settings.schema import Settings
+from also_selfsup.transforms.randomness import step_generator
+
+Stage = Literal["train", "val"]
+
+
+class TaskModule(LightningModule, ABC):
+    """A task on batches of scans; subclasses say how fields are predicted, what is lost and what is scored.
+
+    Every step draws from (seed, epoch, rank, step): a resumed run repeats what an unbroken one would do.
+
+    Args:
+        settings: Of the run.
+        metrics: Makes the scores of a stage; `compute` gives a dictionary.
+        bar: Names of the scores shown in the progress bar.
+    """
+
+    def __init__(self, settings: Settings, *, metrics: Callable[[], Metric], bar: tuple[str, ...]) -> None:
+        super().__init__()
+        self.settings = settings
+        self.train_metrics, self.val_metrics = metrics(), metrics()
+        self.bar = bar
+
+    @abstractmethod
+    def predict(self, batch: Batch, generator: torch.Generator, *, training: bool) -> dict[str, Any]:
+        """The batch's fields after its transforms, with the networks' results."""
+
+    @abstractmethod
+    def losses(self, fields: dict[str, Any], *, share: Share | None = None) -> dict[str, Tensor]:
+        """Each loss by name, and `total`."""
+
+    @abstractmethod
+    def count(self, fields: dict[str, Any], metric: Metric) -> None:
+        """Add the fields to the scores."""
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """One optimiser step's loss.
+
+        Raises:
+            ValueError: No scan of the batch has a point.
+        """
+        if batch["pos"].shape[0] == 0:
+            raise ValueError(f"No scan of this batch has a point left: {', '.join(batch['names'])}.")
+        return self._step(batch, batch_idx, stage="train")
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """The same without augmentation; the same random numbers in every epoch, so that epochs compare."""
+        if batch["pos"].shape[0] > 0:
+            self._step(batch, batch_idx, stage="val")
+
+    def on_train_epoch_end(self) -> None:
+        """Score the epoch; stop if its loss is not a number.
+
+        Raises:
+            FloatingPointError: The mean loss of the epoch is NaN or infinite.
+        """
+        self._score("train")
+        loss = self.trainer.callback_metrics.get("train/loss")
+        if loss is not None and not torch.isfinite(loss):
+            raise FloatingPointError(
+                f"The training loss of epoch {self.current_epoch} is {loss.item()}: lower the learning rate "
+                "or set cfg.trainer.gradient_clip_val; cfg.trainer.detect_anomaly=true finds the operation."
+            )
+
+    def on_validation_epoch_end(self) -> None:
+        """Score the validation split."""
+        self._score("val")
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the settings with the weights, as plain values, so that a checkpoint explains itself."""
+        checkpoint["settings"] = asdict(self.settings)
+
+    def generator(self, step: int, *, training: bool) -> torch.Generator:
+        """The step's generator; the global one, which dropout uses, is seeded alike."""
+        epoch = self.current_epoch + 1 if training else 0
+        found = step_generator(
+            seed=self.settings.seed, epoch=epoch, rank=self.global_rank, step=step, device=self.device
+        )
+        if training:
+            torch.manual_seed(found.initial_seed())
+        return found
+
+    def share(self, terms: Tensor | int) -> Tensor | float:
+        """Weight of this process's mean over `terms`, so that the processes' average is the mean over all.
+
+        DDP averages gradients: unweighted, the result would depend on how scans fall to processes.
+        """
+        if self.trainer.world_size == 1:
+            return 1.0
+        mine = torch.as_tensor(terms, device=self.device, dtype=torch.float64)
+        total = self.trainer.strategy.reduce(mine.clone(), reduce_op="sum")
+        return (mine * self.trainer.world_size / torch.clamp(total, min=1)).float()
+
+    def _step(self, batch: Batch, batch_idx: int, *, stage: Stage) -> Tensor:
+        training = stage == "train"
+        fields = self.predict(batch, self.generator(batch_idx, training=training), training=training)
+        losses = self.losses(fields, share=self.share if training else None)
+        self.count(fields, self._metrics(stage))
+        scans = len(batch["names"])
+        for name, value in losses.items():
+            key = f"{stage}/loss" if name == "total" else f"{stage}/loss/{name}"
+            self.log(key, value.detach(), on_step=False, on_epoch=True, sync_dist=True, batch_size=scans)
+        if training:
+            self.log("loss", losses["total"].detach(), prog_bar=True, batch_size=scans)
+        return losses["total"]
+
+    def _score(self, stage: Stage) -> None:
+        metric = self._metrics(stage)
+        for name, value in metric.compute().items():
+            self.log(f"{stage}/{name}", value.float(), prog_bar=name in self.bar, sync_dist=True)
+        metric.reset()
+
+    def _metrics(self, stage: Stage) -> Metric:
+        return self.train_metrics if stage == "train" else self.val_metrics

@@ -1,0 +1,111 @@
+"""Around the modules: Lightning's Trainer with precision, loggers, checkpoints and callbacks of a run."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as lightning
+import torch
+from pytorch_lightning import Callback, LightningDataModule, LightningModule, Trainer
+from pytorch_lightning.callbacks import LearningRateMonitor, RichProgressBar, TQDMProgressBar
+from pytorch_lightning.loggers import Logger, TensorBoardLogger
+
+from also_selfsup.settings.limits import SettingsError
+from also_selfsup.settings.schema import Settings
+from also_selfsup.training.callbacks import (
+    AtomicCheckpointIO,
+    EpochLog,
+    SkippedScans,
+    Throughput,
+    checkpoint_callbacks,
+)
+from also_selfsup.training.runs import Run
+
+
+def build_trainer(
+    settings: Settings, folder: Path, *, epochs: int, val_interval: int, monitor: str
+) -> Trainer:
+    """The Trainer of a run.
+
+    Args:
+        settings: Of the run.
+        folder: Of its results.
+        epochs: Most epochs.
+        val_interval: Epochs between validations.
+        monitor: Score by which the best checkpoint is chosen.
+    """
+    lightning.seed_everything(settings.seed, workers=True, verbose=False)
+    options = settings.trainer
+    loggers = _loggers(settings, folder)
+    callbacks: list[Callback] = [
+        Throughput(),
+        EpochLog(folder),
+        SkippedScans(),
+        *checkpoint_callbacks(folder, monitor=monitor),
+    ]
+    if loggers:
+        callbacks.append(LearningRateMonitor(logging_interval="epoch"))
+    if settings.logging.progress_bar:
+        callbacks.append(_progress_bar())
+    return Trainer(
+        default_root_dir=folder,
+        accelerator=options.accelerator,
+        devices=settings.num_device,
+        num_nodes=options.num_nodes,
+        strategy=options.strategy or ("ddp" if settings.num_device * options.num_nodes > 1 else "auto"),
+        precision=resolve_precision(settings.precision, options.accelerator),
+        plugins=[AtomicCheckpointIO()],
+        logger=loggers,
+        callbacks=callbacks,
+        max_epochs=epochs,
+        max_steps=options.max_steps,
+        check_val_every_n_epoch=val_interval,
+        limit_train_batches=options.limit_train_batches,
+        limit_val_batches=options.limit_val_batches,
+        accumulate_grad_batches=options.accumulate_grad_batches,
+        gradient_clip_val=options.gradient_clip_val,
+        sync_batchnorm=options.sync_batchnorm,
+        log_every_n_steps=options.log_every_n_steps,
+        deterministic=options.deterministic,
+        detect_anomaly=options.detect_anomaly,
+        use_distributed_sampler=False,
+        enable_progress_bar=settings.logging.progress_bar,
+        enable_model_summary=False,
+    )
+
+
+def fit(trainer: Trainer, module: LightningModule, data: LightningDataModule, run: Run) -> None:
+    """Train, from the run's checkpoint if it continues one; nothing in that file is executed."""
+    trainer.fit(module, datamodule=data, ckpt_path=run.checkpoint, weights_only=True)
+
+
+def resolve_precision(precision: str, accelerator: str) -> Any:
+    """Lightning's name of the precision; auto: mixed on a GPU (bf16 where it has it), else fp32."""
+    if precision != "auto":
+        return precision
+    if accelerator == "cpu" or not torch.cuda.is_available():
+        return "32-true"
+    return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
+
+
+def _loggers(settings: Settings, folder: Path) -> list[Logger]:
+    found: list[Logger] = []
+    if settings.logging.tensorboard:
+        found.append(TensorBoardLogger(folder, name="", version=""))
+    if settings.logging.wandb:
+        try:
+            from pytorch_lightning.loggers import WandbLogger
+
+            found.append(
+                WandbLogger(project=settings.logging.wandb_project, name=settings.name, save_dir=folder)
+            )
+        except ModuleNotFoundError as error:
+            raise SettingsError(
+                "cfg.logging.wandb=true: wandb is not installed; pip install 'also-selfsup[logging]'."
+            ) from error
+    return found
+
+
+def _progress_bar() -> Callback:
+    """A bar with rate and time left: rich in a terminal, plain lines in a file."""
+    return RichProgressBar(refresh_rate=10) if sys.stdout.isatty() else TQDMProgressBar(refresh_rate=20)
