@@ -1,15 +1,16 @@
 """Before the first file is read: `config.yaml` of a run, written by us or by the published ALSO code."""
 
 import logging
-from dataclasses import fields, is_dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # OmegaConf reads its files with it
 
 from also_selfsup.settings.limits import SettingsError
-from also_selfsup.settings.run import to_settings
+from also_selfsup.settings.run import explain, to_settings
 from also_selfsup.settings.schema import Settings
 
 logger = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ PUBLISHED_NAMES = {
 def save_settings(settings: Settings, path: Path) -> None:
     """Write the composed settings, exactly, as YAML."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(OmegaConf.to_yaml(OmegaConf.create(_as_dictionary(settings))), encoding="utf-8")
+    path.write_text(OmegaConf.to_yaml(OmegaConf.create(asdict(settings))), encoding="utf-8")
 
 
 def load_settings(path: Path) -> Settings:
@@ -49,40 +50,52 @@ def load_settings(path: Path) -> Settings:
     if not path.is_file():
         raise SettingsError(f"{path}: no such file; a run writes its config.yaml beside its checkpoints.")
     try:
-        content = OmegaConf.to_container(OmegaConf.load(path))
+        content = OmegaConf.load(path)
     except (YAMLError, UnicodeDecodeError, OSError) as error:
         raise SettingsError(f"{path}: not a YAML file ({error}).") from error
-    if not isinstance(content, dict):
-        raise SettingsError(f"{path}: expected settings as key: value, found {type(content).__name__}.")
-    known, unused = _known_part(content.get("cfg", content))
-    if not known:
-        raise SettingsError(
-            f"{path}: holds no setting of a run; its keys are {', '.join(map(str, content)) or 'none'}."
-        )
-    if unused:
-        logger.warning("%s: settings without a meaning here, not used: %s", path, ", ".join(unused))
+    part = content.get("cfg", content) if isinstance(content, DictConfig) else content
+    if not isinstance(part, DictConfig):
+        raise SettingsError(f"{path}: expected settings as key: value, found {type(part).__name__}.")
     try:
-        return to_settings(known)
+        known, unused = _known_part(part)
+        if not known:
+            keys = ", ".join(map(str, part)) or "none"
+            raise SettingsError(f"holds no setting of a run; its keys are {keys}.")
+        settings = to_settings(known)
     except SettingsError as error:
         raise SettingsError(f"{path}: {error}") from error
+    if unused:
+        logger.warning("%s: settings without a meaning here, not used: %s", path, ", ".join(unused))
+    return settings
 
 
-def _known_part(content: dict[str, Any]) -> tuple[Any, list[str]]:
+def flat_values(settings: Settings) -> dict[str, Any]:
+    """All values by dotted name without `cfg`, such as `training.lr`."""
+    return dict(_flatten(asdict(settings), ""))
+
+
+def _known_part(content: DictConfig) -> tuple[Any, list[str]]:
     """The part of a file that the schema knows, under its names, and the keys that are left."""
-    flat = {PUBLISHED_NAMES.get(key, key): value for key, value in _flatten(content, "")}
-    names = {key for key, _ in _flatten(_as_dictionary(Settings()), "")}
-    known = OmegaConf.create()
-    for key, value in flat.items():
-        if key in names:
-            OmegaConf.update(known, key, value, force_add=True)
-    return known, sorted(key for key in flat if key not in names)
+    flat = _flatten(cast(dict[str, Any], OmegaConf.to_container(content)), "")
+    names = flat_values(Settings())
+    known, unused = OmegaConf.create(), []
+    for key, value in flat:
+        name = PUBLISHED_NAMES.get(key, key)
+        if name not in names:
+            unused.append(key)
+            continue
+        if isinstance(value, str) and "${" in value:
+            value = _resolved(content, key)
+        OmegaConf.update(known, name, value, force_add=True)
+    return known, sorted(unused)
 
 
-def _as_dictionary(settings: Any) -> dict[str, Any]:
-    return {
-        item.name: _as_dictionary(value) if is_dataclass(value := getattr(settings, item.name)) else value
-        for item in fields(settings)
-    }
+def _resolved(content: DictConfig, key: str) -> Any:
+    """The value behind a reference of the file (`${...}`)."""
+    try:
+        return OmegaConf.select(content, key)
+    except OmegaConfBaseException as error:
+        raise SettingsError(explain(error, below="cfg.")) from error
 
 
 def _flatten(tree: dict[str, Any], prefix: str) -> list[tuple[str, Any]]:

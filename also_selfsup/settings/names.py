@@ -7,6 +7,10 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
+class UserError(ValueError):
+    """Something that the user can mend: the scripts show its message alone, without a traceback."""
+
+
 def choose(table: Mapping[str, T], name: str, what: str) -> T:
     """Return the entry of `table` called `name`.
 
@@ -16,10 +20,10 @@ def choose(table: Mapping[str, T], name: str, what: str) -> T:
         what: What the names stand for, in the words of the message ("backbone", "cfg.dataset_name").
 
     Raises:
-        ValueError: There is no such name; the message lists those there are.
+        UserError: There is no such name; the message lists those there are.
     """
     if name in table:
         return table[name]
     near = get_close_matches(str(name), table, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise ValueError(f"Unknown {what} {name!r}: choose one of {', '.join(sorted(table))}.{hint}")
+    raise UserError(f"Unknown {what} {name!r}: choose one of {', '.join(sorted(table))}.{hint}")

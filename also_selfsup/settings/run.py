@@ -9,11 +9,18 @@ from typing import Any, cast
 import hydra
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
-from hydra.errors import HydraException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import (
+    ConfigAttributeError,
+    ConfigKeyError,
+    InterpolationResolutionError,
+    OmegaConfBaseException,
+    ValidationError,
+)
 
 from also_selfsup.settings.limits import SettingsError, check, unknown_key, wrong_type
+from also_selfsup.settings.names import UserError
 from also_selfsup.settings.schema import Settings
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -21,21 +28,27 @@ CONFIGS = PACKAGE.parent / "configs"
 
 
 def entry(task: Callable[[Settings], None]) -> Callable[[], None]:
-    """Make `task` the main function of a script with Hydra's command line (`cfg=nuscenes cfg.seed=1`)."""
+    """Make `task` the main function of a script with Hydra's command line (`cfg=nuscenes cfg.seed=1`).
+
+    A `UserError`, of the command line or of the task, ends the script with its message and exit status 1.
+    """
     register()
 
     @hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="config")
     @functools.wraps(task)
     def composed(config: DictConfig) -> None:
-        task(to_settings(config.cfg))
+        try:
+            task(to_settings(config.cfg))
+        except UserError as error:  # here, because Hydra would report it in a traceback
+            sys.exit(f"error: {error}")
 
     @functools.wraps(task)
     def main() -> None:
         try:
             _refuse_early(sys.argv[1:])
-            composed()
         except SettingsError as error:
             sys.exit(f"error: {error}")
+        composed()
 
     return main
 
@@ -56,10 +69,12 @@ def to_settings(config: Any) -> Settings:
         SettingsError: As `load`.
     """
     try:
-        merged = OmegaConf.merge(writable_schema(), config)
+        # As a plain dictionary: a node would bring keys along that were forced into it (+cfg.new=1).
+        plain = OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else config
+        merged = OmegaConf.merge(writable_schema(), plain)
         return check(cast(Settings, OmegaConf.to_object(merged)))
     except OmegaConfBaseException as error:
-        raise SettingsError(explain(error)) from error
+        raise SettingsError(explain(error, below="cfg.")) from error
 
 
 def register() -> None:
@@ -75,29 +90,40 @@ def writable_schema() -> DictConfig:
     return cast(DictConfig, node)
 
 
+def recipes() -> list[str]:
+    """Names for `cfg=NAME`: the files of configs/cfg."""
+    return sorted(path.stem for path in (CONFIGS / "cfg").glob("*.yaml"))
+
+
 def resolve_path(path: str) -> Path:
     """Absolute path of a setting; relative ones start at the working directory.
 
     The scripts may be started from the package's own folder too: there the root of the checkout is meant, or
-    `data/nuscenes` would lie among the sources.
+    `data/nuscenes` would lie among the sources. A path that leaves that folder (`../data`) is taken as it is.
     """
-    here = Path.cwd()
-    return ((here.parent if here == PACKAGE else here) / Path(path).expanduser()).resolve()
+    given, here = Path(path).expanduser(), Path.cwd()
+    start = here.parent if here == PACKAGE and given.parts[:1] != ("..",) else here
+    return (start / given).resolve()
 
 
-def explain(error: BaseException) -> str:
-    """One message with key, value and choices from an error of Hydra or OmegaConf."""
-    chain = []
+def explain(error: BaseException, *, below: str = "") -> str:
+    """One message with key, value and choices from an error of Hydra or OmegaConf.
+
+    Args:
+        error: The error.
+        below: Where the keys that it names begin, such as `cfg.`, unless they say so themselves.
+    """
     step: BaseException | None = error
     while step is not None:
-        chain.append(step)
-        step = step.__cause__ or step.__context__
-    for cause in chain:
-        if isinstance(cause, OmegaConfBaseException) and cause.full_key:
-            key = cause.full_key if cause.full_key.startswith("cfg") else f"cfg.{cause.full_key}"
-            if "not in" in str(cause.msg):
+        if isinstance(step, OmegaConfBaseException) and step.full_key:
+            key = step.full_key if step.full_key.startswith("cfg") else f"{below}{step.full_key}"
+            if isinstance(step, InterpolationResolutionError):
+                return f"{key}: {str(step.msg).splitlines()[0]}."
+            if isinstance(step, ConfigAttributeError | ConfigKeyError) and not key.startswith("hydra."):
                 return unknown_key(key)
-            return wrong_type(key, cause.value)
+            if isinstance(step, ValidationError):
+                return wrong_type(key, step.value)
+        step = step.__cause__ or step.__context__
     return " ".join(str(error).partition("Config search path")[0].split())
 
 
@@ -105,9 +131,22 @@ def _compose(overrides: list[str]) -> DictConfig:
     register()
     try:
         with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-            return compose("config", overrides)
+            config = compose("config", overrides)
+    except MissingConfigException as error:
+        asked = str(error.missing_cfg_file).replace("/", "=")
+        raise SettingsError(f"{asked}: no such recipe; choose one of {', '.join(recipes())}.") from error
+    except OverrideParseException as error:
+        raise SettingsError(
+            f"{error.override}: cannot be read as KEY=VALUE. A value with one of = , : ( ) {{ }} or a blank "
+            "stands in quotes inside the quotes of the shell: 'cfg.name=\"a=b\"'."
+        ) from error
     except (HydraException, OmegaConfBaseException) as error:
+        if "You must specify 'cfg'" in str(error):
+            raise SettingsError(f"Say cfg=RECIPE, which is one of {', '.join(recipes())}.") from error
         raise SettingsError(explain(error)) from error
+    if foreign := [str(key) for key in config if key != "cfg"]:
+        raise SettingsError(unknown_key(foreign[0]))
+    return config
 
 
 def _refuse_early(arguments: list[str]) -> None:

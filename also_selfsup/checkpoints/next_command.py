@@ -1,0 +1,92 @@
+"""Behind training and converting: the command that a user types next, ready to be pasted."""
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+from also_selfsup.settings.files import flat_values, load_settings
+from also_selfsup.settings.limits import SettingsError
+from also_selfsup.settings.run import CONFIGS, load, recipes
+from also_selfsup.settings.schema import Settings
+
+# Settings that a later run must share with the pre-training, or its weights and data would not fit.
+SHARED = (
+    "name",
+    "dataset_name",
+    "dataset_root",
+    "save_dir",
+    "inputs",
+    "manifold_points",
+    "transforms.grid_size",
+    "network.backbone",
+    "network.framework",
+    "network.voxel_size",
+)
+
+
+def find_config(checkpoint: Path) -> Path | None:
+    """The config.yaml of the run that a checkpoint lies in: in its folder, or at most three folders above."""
+    folders = checkpoint.resolve().parents[:4]
+    return next((f / "config.yaml" for f in folders if (f / "config.yaml").is_file()), None)
+
+
+def run_settings(checkpoint: Path) -> Settings | None:
+    """Settings of the run that a checkpoint lies in; None where no readable config.yaml is found."""
+    config = find_config(checkpoint)
+    try:
+        return load_settings(config) if config else None
+    except SettingsError:  # the weights can be used all the same: the command has a gap to fill in then
+        return None
+
+
+def fine_tune_command(weights: Path, settings: Settings | None) -> str:
+    """Command that fine-tunes from `weights`, with the recipe and changes of the pre-training."""
+    recipe, changes = _as_recipe(settings) if settings else ("RECIPE", [])
+    words = [
+        f"cfg={recipe}",
+        *changes,
+        _override("downstream.checkpoint_dir", short(weights.parent)),
+        _override("downstream.checkpoint_name", weights.name),
+    ]
+    return shlex.join(["python", "also_selfsup/train_downstream_semseg.py", *words])
+
+
+def evaluate_command(weights: Path, settings: Settings | None) -> str:
+    """Command that scores the trained model in `weights`."""
+    config = find_config(weights)
+    split = settings.downstream.val_split if settings else "val"
+    words = ["--split", split, "--config", short(config) if config else "RUN/config.yaml"]
+    return shlex.join(["python", "also_selfsup/eval.py", *words, "--ckpt", short(weights)])
+
+
+def convert_command(checkpoint: Path, *, downstream: bool = False) -> str:
+    """Command that converts a checkpoint of training."""
+    flag = ["--downstream"] if downstream else []
+    return shlex.join(["python", "also_selfsup/convert_models.py", *flag, "--ckpt", short(checkpoint)])
+
+
+def short(path: Path) -> str:
+    """A path as typed from the root of the checkout, where it lies below it."""
+    path, root = path.resolve(), CONFIGS.parent
+    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
+
+
+def _as_recipe(settings: Settings) -> tuple[str, list[str]]:
+    """The recipe that settings were made from, or else the one nearest to them, and what was changed."""
+    known = recipes()
+    candidates = [settings.name] if settings.name in known else known
+    return min(((name, _changes(settings, load(name))) for name in candidates), key=lambda pair: len(pair[1]))
+
+
+def _changes(settings: Settings, recipe: Settings) -> list[str]:
+    before, now = flat_values(recipe), flat_values(settings)
+    return [_override(key, now[key]) for key in SHARED if now[key] != before[key]]
+
+
+def _override(key: str, value: Any) -> str:
+    """A word of Hydra's command line; a value with a character of its grammar stands in quotes."""
+    text = f"[{','.join(map(str, value))}]" if isinstance(value, list) else str(value)
+    if not isinstance(value, list) and not re.fullmatch(r"[\w./+:~-]+", text):
+        text = "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    return f"cfg.{key}={text}"
