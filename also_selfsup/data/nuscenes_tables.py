@@ -15,7 +15,8 @@ from also_selfsup.data.formats import LFS_SIGNATURE
 
 logger = logging.getLogger(__name__)
 
-CHUNK = 1 << 22
+# Small enough to stay in the processor's cache.
+CHUNK = 1 << 20
 
 Row: TypeAlias = dict[str, Any]
 
@@ -88,17 +89,27 @@ def _scan(path: Path) -> Iterator[Row]:
     """Give the rows whose `is_key_frame` is true, chunk by chunk, parsing only those that may be.
 
     Such a row has the literal `true` in it, and the official tables have no brace but those around the rows.
-    Where there are others, the pieces between them do not begin with a brace, or are no JSON (the newline put
-    between two pieces may not stand inside a string): ValueError or KeyError say that this way does not do.
+    Where there are others, what is cut out is no JSON (the newline put between two rows may not stand inside
+    a string) or lacks the field: ValueError or KeyError then say that this way does not do.
     """
     rest = b""
     with path.open("rb") as file:
         while chunk := file.read(CHUNK):
-            *pieces, rest = (rest + chunk).split(b"}")
-            rows = [piece.lstrip(b"[, \r\n\t") for piece in pieces if b"true" in piece]
-            if not all(row.startswith(b"{") for row in rows):
-                raise ValueError("a row within a row")
-            text = b"}\n,\n".join(rows) + b"}" * bool(rows)
-            yield from (row for row in json.loads(b"[" + text + b"]") if row["is_key_frame"] is True)
+            block = rest + chunk
+            end = block.rfind(b"}") + 1
+            rest = block[end:]
+            rows = json.loads(b"[" + b"\n,\n".join(_candidates(block[:end])) + b"]")
+            yield from (row for row in rows if row["is_key_frame"] is True)
     if rest.strip() != b"]":
         raise ValueError("the table does not end")
+
+
+def _candidates(block: bytes) -> Iterator[bytes]:
+    """Cut out what stands between the braces around each `true`."""
+    found = block.find(b"true")
+    while found >= 0:
+        start, end = block.rfind(b"{", 0, found), block.find(b"}", found) + 1
+        if start < 0:
+            raise ValueError("a value outside any row")
+        yield block[start:end]
+        found = block.find(b"true", end)
