@@ -1,0 +1,120 @@
+"""The transforms of a task in their order: from a collated batch to queries and voxels, on its device.
+
+B scans, N points, V voxels, Q queries. Nothing loops over scans or points, all random numbers come from the
+generator given, and on a GPU the host waits only to read sizes: once after decimation, once for the queries,
+once for the voxels.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from also_selfsup.data.scan import Batch
+from also_selfsup.transforms.augmentation import augment
+from also_selfsup.transforms.cells import CellSize
+from also_selfsup.transforms.features import point_features
+from also_selfsup.transforms.occupancy import generate_queries
+from also_selfsup.transforms.thinning import decimate, select, thin
+from also_selfsup.transforms.voxelization import voxelize
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainingTransforms:
+    """Decimate, draw queries, thin, augment, give inputs, voxelise. Three reads by the host.
+
+    Attributes:
+        grid_size: Cell of the decimation in metres; 0 keeps all points.
+        manifold_points: Most input points of a scan; None takes all.
+        non_manifold_points: Queries of a scan.
+        query_distance: Queries lie at most this far (metres) before or behind their point.
+        voxel_size: Edge of the voxels in metres, one number or three.
+        inputs: Fields of a point that the network sees, names of `features.INPUTS`.
+        rotation: Rotate training scans about z.
+        flip: Mirror training scans in x, every second one.
+    """
+
+    grid_size: CellSize
+    manifold_points: int | None
+    non_manifold_points: int
+    query_distance: float
+    voxel_size: CellSize
+    inputs: Sequence[str]
+    rotation: bool = True
+    flip: bool = True
+
+    def __call__(self, batch: Batch, generator: torch.Generator, *, training: bool) -> Batch:
+        """Apply them; validation (`training` false) is not augmented.
+
+        Args:
+            batch: As collated, moved to the generator's device.
+            generator: Of this step (`randomness.step_generator`).
+            training: Rotate and flip.
+
+        Returns:
+            The batch with its points thinned, and the fields of queries, inputs and voxels (doc/data.md).
+        """
+        scan_count = batch["sensor"].shape[0]
+        ids, sizes = decimate(batch["pos"], batch["batch"], size=self.grid_size, scan_count=scan_count)
+        batch = select(batch, ids)
+        queries = generate_queries(
+            batch, count=self.non_manifold_points, distance=self.query_distance, generator=generator
+        )
+        ids = thin(batch["batch"], sizes=sizes, count=self.manifold_points, generator=generator)
+        batch = {**select(batch, ids), **queries}
+        if training:
+            batch = augment(batch, rotation=self.rotation, flip=self.flip, generator=generator)
+        batch["x"] = point_features(batch, self.inputs)
+        return {**batch, **voxelize(batch, voxel_size=self.voxel_size)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentationTransforms:
+    """Decimate, thin, augment, give inputs, voxelise; labels go along. Two reads by the host.
+
+    Attributes:
+        grid_size: Cell of the decimation in metres; 0 keeps all points.
+        manifold_points: Most input points of a scan; None takes all.
+        voxel_size: Edge of the voxels in metres, one number or three.
+        inputs: Fields of a point that the network sees, names of `features.INPUTS`.
+        rotation: Rotate training scans about z.
+        flip: Mirror training scans in x, every second one.
+    """
+
+    grid_size: CellSize
+    manifold_points: int | None
+    voxel_size: CellSize
+    inputs: Sequence[str]
+    rotation: bool = True
+    flip: bool = True
+
+    def __call__(
+        self, batch: Batch, generator: torch.Generator, *, training: bool, keep_original: bool = False
+    ) -> Batch:
+        """Apply them; evaluation (`training` false) is not augmented.
+
+        Args:
+            batch: As collated, moved to the generator's device.
+            generator: Of this step (`randomness.step_generator`).
+            training: Rotate and flip.
+            keep_original: Answer also every point as it came: `original_pos`, `original_batch`, and
+                `original_y` where there are labels.
+
+        Returns:
+            The batch with its points thinned, and the fields of inputs and voxels (doc/data.md).
+
+        Raises:
+            ValueError: Original points are asked for in training, where the others are moved away from them.
+        """
+        if training and keep_original:
+            raise ValueError("keep_original=True needs training=False: augmented points lie elsewhere.")
+        names = [name for name in ("pos", "batch", "y") if keep_original and name in batch]
+        original = {f"original_{name}": batch[name] for name in names}
+        index, scan_count = batch["batch"], batch["sensor"].shape[0]
+        ids, sizes = decimate(batch["pos"], index, size=self.grid_size, scan_count=scan_count)
+        kept = thin(index.index_select(0, ids), sizes=sizes, count=self.manifold_points, generator=generator)
+        batch = {**select(batch, ids.index_select(0, kept)), **original}
+        if training:
+            batch = augment(batch, rotation=self.rotation, flip=self.flip, generator=generator)
+        batch["x"] = point_features(batch, self.inputs)
+        return {**batch, **voxelize(batch, voxel_size=self.voxel_size)}
