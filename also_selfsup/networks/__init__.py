@@ -1,15 +1,13 @@
 """The networks by name: backbones (voxels to latents) and the pretext decoder (latents to occupancy)."""
 
-from collections.abc import Sequence
-
-from torch import nn
+from collections.abc import Callable, Sequence
 
 from also_selfsup.networks.backbone import Backbone, freeze_but_classifier, replace_classifier
 from also_selfsup.networks.interpnet import InterpNet
 from also_selfsup.networks.minkunet import MinkUNet18, MinkUNet18SC, MinkUNet34
 from also_selfsup.settings.names import choose
 
-BACKBONES: dict[str, type[Backbone]] = {
+BACKBONES: dict[str, Callable[..., Backbone]] = {
     network.__name__: network for network in (MinkUNet18, MinkUNet18SC, MinkUNet34)
 }
 DECODERS: dict[str, type[InterpNet]] = {"InterpNet": InterpNet}
@@ -22,7 +20,7 @@ def build_backbone(
     out_channels: int,
     framework: str = "native",
     voxel_size: float | Sequence[float] | None = None,
-) -> nn.Module:
+) -> Backbone:
     """Build a backbone by its name in `BACKBONES`.
 
     Args:
@@ -45,7 +43,7 @@ def build_decoder(
     out_channels: int = 2,
     radius: float = 1.0,
     column_search: bool = False,
-) -> nn.Module:
+) -> InterpNet:
     """Build a decoder by its name in `DECODERS`.
 
     Args:

@@ -75,8 +75,7 @@ def freeze_but_classifier(net: Backbone) -> Backbone:
 
 
 def replace_classifier(net: Backbone, out_channels: int) -> Backbone:
-    """Give the network a new last layer, freshly initialised, on the device and in the precision of the old
-    one.
+    """Give the network a new last layer, freshly initialised, with the old one's device and precision.
 
     Returns:
         The same network.

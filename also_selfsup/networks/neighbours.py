@@ -13,6 +13,8 @@ from torch import Tensor
 # Cells are a little wider than the radius, so that no rounding of a position's cell or of a distance can hide
 # a neighbour two cells away.
 _CELL_SLACK = 1.0 + 1e-6
+# Along each axis, so that three of them and 2**11 scans fit into the 63 bits of a key.
+_MOST_CELLS = 2**17
 # About 60 bytes each while they live: 1 GB at the most, whatever the cloud.
 _MOST_CANDIDATES = 2**24
 
@@ -50,8 +52,7 @@ def radius_pairs(
         pair_query (P,) and pair_support (P,), int64 rows, sorted by query.
 
     Raises:
-        ValueError: radius or limit is not positive, or positions are not finite or span too many cells for 63
-            bits.
+        ValueError: radius or limit is not positive, or positions are not finite.
     """
     if radius <= 0 or limit < 1:
         raise ValueError(
@@ -62,7 +63,7 @@ def radius_pairs(
         empty = query_batch.new_zeros(0)
         return empty, empty
     shuffled = _shuffle(support_count, device=support_pos.device, generator=generator)
-    query_keys, support_keys, row_steps, span = _cell_keys(
+    query_keys, support_keys, row_steps, extent = _cell_keys(
         query_pos,
         support_pos[shuffled],
         query_batch=query_batch,
@@ -71,7 +72,7 @@ def radius_pairs(
     )
     sorted_keys, rank = support_keys.sort()
     starts, lengths = _neighbour_ranges(query_keys, sorted_keys, row_steps=row_steps)
-    candidate_count = _checked_total(lengths, span)
+    candidate_count = _checked_total(lengths, extent)
     # From here on supports stand in the order of their cells; `rank` is their place in the shuffle.
     cell_pos = support_pos[shuffled[rank]]
     found = [
@@ -103,17 +104,18 @@ def _cell_keys(
     """Number the cells so that neighbours along the last axis have neighbouring numbers.
 
     Returns:
-        Keys (Q,) and (M,); row_steps (R,), the key differences to the neighbouring rows of cells; span,
-        float64 scalar, the count of all numbers (still on the device: reading it here would be one more wait
-        for the host).
+        Keys (Q,) and (M,); row_steps (R,), the key differences to the neighbouring rows of cells; extent
+        (D,), metres (its check waits until the host has to wait anyway).
     """
     query_count = query_pos.shape[0]
     pos = torch.cat([query_pos, support_pos]).double()
     # One empty cell on every side: a neighbour number can then never belong to another row or scan.
-    cells = ((pos - pos.amin(dim=0)) / (radius * _CELL_SLACK)).floor() + 1
+    pos = pos - pos.amin(dim=0)
+    extent = pos.amax(dim=0)
+    # Wider cells than needed only bring more candidates: so any extent fits into the bits of a key.
+    cells = (pos / (extent / _MOST_CELLS).clamp(min=radius * _CELL_SLACK)).floor() + 1
     sizes = cells.amax(dim=0) + 2
     batch = torch.cat([query_batch, support_batch])
-    span = sizes.prod() * (batch.amax() + 1)
     keys = batch.long()
     for axis in range(pos.shape[1]):
         keys = keys * sizes[axis].long() + cells[:, axis].long()
@@ -121,7 +123,7 @@ def _cell_keys(
     around = torch.arange(-1, 2, device=pos.device)
     for axis in range(pos.shape[1] - 1):
         row_steps = (row_steps[:, None] + around).flatten() * sizes[axis + 1].long()
-    return keys[:query_count], keys[query_count:], row_steps, span
+    return keys[:query_count], keys[query_count:], row_steps, extent
 
 
 def _neighbour_ranges(query_keys: Tensor, sorted_keys: Tensor, *, row_steps: Tensor) -> tuple[Tensor, Tensor]:
@@ -135,13 +137,12 @@ def _neighbour_ranges(query_keys: Tensor, sorted_keys: Tensor, *, row_steps: Ten
     return starts, torch.searchsorted(sorted_keys, middle + 1, right=True) - starts
 
 
-def _checked_total(lengths: Tensor, span: Tensor) -> int:
-    """Read the number of candidates, and with it whether the cell numbers fitted their 63 bits."""
-    total, numbers = torch.stack([lengths.sum().double(), span]).tolist()
-    if not numbers < 2**62:
+def _checked_total(lengths: Tensor, extent: Tensor) -> int:
+    """Read the number of candidates, and with it whether all positions were finite."""
+    total, finite = torch.stack([lengths.sum(), extent.isfinite().all()]).tolist()
+    if not finite:
         raise ValueError(
-            f"positions span {numbers:.3g} cells of the search radius: check that all are finite, "
-            "in metres, and that the radius suits them"
+            "positions of queries or supports are not finite: leave such points out when reading"
         )
     return int(total)
 

@@ -1,0 +1,52 @@
+"""What the tests of networks share: small batches, and networks with statistics as after some training."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from also_selfsup.networks import BACKBONES
+
+
+def _make_batch(counts: tuple[int, ...] = (40, 25), *, channels: int = 2, seed: int = 0) -> dict[str, Any]:
+    """Scans of a few cells in a 16³ grid, with more points than cells."""
+    generator = torch.Generator().manual_seed(seed)
+    cells = [torch.randperm(16**3, generator=generator)[:count] for count in counts]
+    cell = torch.cat(cells)
+    coords = torch.stack([cell // 256, cell // 16 % 16, cell % 16], dim=1).int()
+    count = len(coords)
+    return {
+        "voxel_coords": coords,
+        "voxel_coords_batch": torch.arange(len(counts)).repeat_interleave(torch.tensor(counts)),
+        "voxel_x": torch.randn(count, channels, generator=generator, dtype=torch.float64),
+        "voxel_to_pc_id": torch.randint(count, (2 * count,), generator=generator),
+    }
+
+
+def _make_net(name: str, *, out_channels: int = 5) -> nn.Module:
+    """A network with a quarter of the channels, statistics and batch-norm weights as after some training."""
+    torch.manual_seed(0)
+    network = BACKBONES[name]
+    narrow = type(name, (network,), {"channels": tuple(width // 4 for width in network.channels)})
+    net = narrow(2, out_channels).double()
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm1d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias, std=0.3)
+            module.running_mean.normal_(std=0.1)
+            module.running_var.uniform_(0.5, 1.5)
+    return net
+
+
+@pytest.fixture
+def make_batch() -> Callable[..., dict[str, Any]]:
+    """Makes the voxel fields of a batch: `make_batch(counts=(40, 25), channels=2, seed=0)`."""
+    return _make_batch
+
+
+@pytest.fixture
+def make_net() -> Callable[..., nn.Module]:
+    """Makes a narrow network in float64: `make_net(name, out_channels=5)`."""
+    return _make_net
