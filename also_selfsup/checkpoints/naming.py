@@ -1,4 +1,4 @@
-"""Between pre-training and fine-tuning: weights of one network, under its own names, out of any checkpoint."""
+"""Between pre-training and fine-tuning: one network's weights, under its own names, out of any checkpoint."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any

@@ -68,8 +68,8 @@ def load_weights(
         source: Where `state` comes from, for the line and the messages.
 
     Raises:
-        CheckpointError: No name matches, or one is missing or of another shape that is not allowed. The network
-            is as it was then.
+        CheckpointError: No name matches, or one is missing or of another shape that is not allowed. The
+            network is as it was then.
     """
     own = module.state_dict()
     fitting = {n: t for n, t in state.items() if n in own and t.shape == own[n].shape}

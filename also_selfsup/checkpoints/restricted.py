@@ -2,8 +2,8 @@
 
 `torch.load(weights_only=True)` refuses a file as a whole when one class of another library is in it, as is so
 in checkpoints of Lightning 1.x (classes as keys of `callbacks`, omegaconf nodes). Here such things become
-inert placeholders: no module is imported, nothing of the file is called. While the pickle is read, tensors are
-mere records (storage, offset, size, stride); they are made after it, with their bounds checked.
+inert placeholders: no module is imported, nothing of the file is called. While the pickle is read, tensors
+are mere records (storage, offset, size, stride); they are made after it, with their bounds checked.
 """
 
 import pickle
@@ -54,6 +54,10 @@ class Inert:
         return object.__new__(cls)
 
     def __init__(self, *_: Any, **__: Any) -> None: ...
+
+    def __call__(self, *_: Any, **__: Any) -> "Inert":
+        """Not called: what would have come of it is as inert."""
+        return self
 
     def __setstate__(self, state: Any) -> None: ...
 
