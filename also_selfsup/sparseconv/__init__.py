@@ -1,4 +1,4 @@
-"""Sparse convolution: one seam (`interface.py`), layers that own the parameters, and the libraries behind them."""
+"""Sparse convolution: one seam (`interface.py`), layers that own the parameters, libraries behind them."""
 
 from also_selfsup.sparseconv.backends import BACKENDS, get_backend
 from also_selfsup.sparseconv.interface import Backend, Voxels

@@ -1,10 +1,10 @@
-"""Between voxelisation and the networks: what a sparse-convolution library has to offer, and nothing about how.
+"""Between voxelisation and the networks: what a sparse-convolution library has to offer, not how.
 
 Letters: V voxels (rows) of a level, C channels, I input channels, O output channels, K cells of a kernel.
 
 The layers own the parameters, in one layout (`kernels.py`); a backend only does arithmetic, so a network is
-written once and its weights move between libraries. A backend may number its rows in an order of its own: rows of
-voxels of one level agree with one another, and `Backend.features` gives the caller's order back at the end.
+written once and its weights move between libraries. A backend may number rows in an order of its own: those
+of one level agree with one another, and `Backend.features` gives the caller's order back at the end.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Backend(Protocol):
 
         Args:
             feats: (V, C) floating point.
-            coords: (V, 4) integer `[batch, x, y, z]`, no two rows alike, in any order, negative cells allowed.
+            coords: (V, 4) integer `[batch, x, y, z]`, in any order, no two rows alike, negative ones allowed.
             grid: Cells along x, y, z if the space is bounded to [0, grid): strided convolutions then make no
                 cell outside the reduced grid. None leaves it unbounded.
 
@@ -93,8 +93,8 @@ class Backend(Protocol):
     def downsample(self, x: Voxels, kernel: Tensor, size: Triple, stride: Triple, padding: Triple) -> Voxels:
         """Strided convolution; a coarse cell exists where the kernel touches an input cell.
 
-        Coarse cell o and kernel cell k (counted from 0) meet at input cell o * stride - padding + k. Coarse cells
-        are ordered by batch, x, y, z (unless the backend numbers rows its own way).
+        Coarse cell o and kernel cell k (counted from 0) meet at input cell o * stride - padding + k. Coarse
+        cells are ordered by batch, x, y, z (unless the backend numbers rows its own way).
         """
 
     def upsample(self, x: Voxels, kernel: Tensor, size: Triple) -> Voxels:

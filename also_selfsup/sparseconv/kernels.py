@@ -2,8 +2,8 @@
 
 Letters: K cells of a kernel, I input channels, O output channels.
 
-The published checkpoints hold kernels as (K, I, O) in the order of MinkowskiEngine and torchsparse: with an odd
-number of cells x runs fastest and z slowest, with an even number z runs fastest and x slowest.
+The published checkpoints hold kernels as (K, I, O) in the order of MinkowskiEngine and torchsparse: with an
+odd number of cells x runs fastest and z slowest, with an even number z runs fastest and x slowest.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def cell_count(size: Triple) -> int:
 
 
 def centre(size: Triple) -> Triple:
-    """What to take off `kernel_offsets` in a submanifold convolution: odd sizes lie around 0, even ones start at 0."""
+    """What to take off `kernel_offsets` in a submanifold convolution, so that odd sizes lie around 0."""
     x_size, y_size, z_size = size
     return (_centre(x_size), _centre(y_size), _centre(z_size))
 
@@ -42,7 +42,7 @@ def _centre(length: int) -> int:
 def new_kernel(size: Triple, in_channels: int, *, out_channels: int, transposed: bool = False) -> Tensor:
     """A kernel with the published initialisation, uniform in ±1/sqrt(fan).
 
-    The fan is input channels times K (output channels times K in a transposed convolution), as in torchsparse.
+    The fan is input channels (output channels in a transposed convolution) times K, as in torchsparse.
 
     Returns:
         (K, I, O) float32, or (I, O) when K = 1.

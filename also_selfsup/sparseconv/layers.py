@@ -2,8 +2,8 @@
 
 Letters: V voxels (rows), K cells of a kernel, I input channels, O output channels.
 
-Names and shapes of the parameters are those of the published checkpoints: one `kernel` (K, I, O), or (I, O) when
-K = 1, without bias; batch-norm as in `torch.nn.BatchNorm1d`.
+Names and shapes of the parameters are those of the published checkpoints: one `kernel` (K, I, O), or (I, O)
+when K = 1, without bias; batch-norm as in `torch.nn.BatchNorm1d`.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class SubmanifoldConv3d(SparseConv3d):
 
 
 class DownsampleConv3d(SparseConv3d):
-    """Strided convolution to the next coarser level (by default cells of 2x2x2, the coarse cell is floor(c / 2))."""
+    """Strided convolution to the next coarser level; by default the coarse cell is floor(c / 2)."""
 
     def __init__(
         self, in_channels: int, out_channels: int, size: Size = 2, stride: Size = 2, padding: Size = 0
@@ -84,10 +84,10 @@ class ReLU(nn.Module):
 
 
 class Chain(nn.Sequential):
-    """`nn.Sequential` over voxels that hands each run of convolution, batch-norm, ReLU to the backend as one unit.
+    """`nn.Sequential` over voxels that hands each convolution, batch-norm, ReLU to the backend as one unit.
 
-    Same parameter names and the same result as `nn.Sequential`; a backend can fuse a unit into one step. Forward
-    hooks of convolutions, norms and ReLUs inside a chain are not called.
+    Same parameter names and the same result as `nn.Sequential`; a backend can fuse a unit into one step.
+    Forward hooks of the modules inside a chain are not called.
     """
 
     def forward(self, x: Voxels, residual: Voxels | None = None) -> Voxels:
@@ -115,15 +115,13 @@ _Role = Literal["norm", "relu", "other"]
 
 
 def _role(module: nn.Module) -> _Role:
-    if isinstance(
-        module, nn.modules.batchnorm._BatchNorm
-    ):  # also what convert_sync_batchnorm puts in its place
+    if isinstance(module, nn.modules.batchnorm._BatchNorm):  # ours, or a SyncBatchNorm
         return "norm"
     return "relu" if isinstance(module, ReLU) else "other"
 
 
 def _unit_length(modules: list[nn.Module]) -> int:
-    """How many modules from the first one on make a unit: convolution [, norm] [, ReLU], or any one module."""
+    """How many modules from the first on make a unit: convolution [, norm] [, ReLU], or any one module."""
     if not isinstance(modules[0], SparseConv3d):
         return 1
     roles = [_role(module) for module in modules[1:3]]

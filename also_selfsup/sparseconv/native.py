@@ -16,34 +16,36 @@ from torch import Tensor, nn
 from also_selfsup.sparseconv import units
 from also_selfsup.sparseconv.interface import Backend, Geometry, Triple, Voxels
 from also_selfsup.sparseconv.kernels import as_cells
-from also_selfsup.sparseconv.native_levels import KernelMap, Level
-from also_selfsup.sparseconv.native_maps import downsample, submanifold_map
+from also_selfsup.sparseconv.native_levels import Pyramid, first_level
+from also_selfsup.sparseconv.native_maps import KernelMap, submanifold_map
 from also_selfsup.sparseconv.native_products import convolve
+from also_selfsup.sparseconv.native_strides import downsample
 
 
 @dataclass(frozen=True)
 class NativeVoxels:
-    """Voxels of the native backend; `cells` is shared by all features on the same cells of a batch."""
+    """Voxels of the native backend: features on one level of a pyramid that the whole batch shares."""
 
     feats: Tensor
-    cells: Level
+    pyramid: Pyramid
+    index: int
     backend: NativeBackend
 
     @property
     def coords(self) -> Tensor:
         """(V, 4) cells `[batch, x, y, z]`."""
-        return self.cells.coords
+        return self.pyramid.levels[self.index].coords
 
     @property
     def level(self) -> int:
         """Down-samplings since the input."""
-        return self.cells.depth
+        return self.pyramid.levels[self.index].depth
 
     def with_feats(self, feats: Tensor) -> NativeVoxels:
         """The same cells with other features."""
-        if len(feats) != len(self.cells):
-            raise ValueError(f"{len(feats)} feature rows for {len(self.cells)} voxels.")
-        return NativeVoxels(feats, self.cells, self.backend)
+        if len(feats) != len(self.coords):
+            raise ValueError(f"{len(feats)} feature rows for {len(self.coords)} voxels.")
+        return NativeVoxels(feats, self.pyramid, self.index, self.backend)
 
 
 class NativeBackend(Backend):
@@ -59,7 +61,7 @@ class NativeBackend(Backend):
             raise ValueError(
                 f"feats: expected ({len(coords)}, channels) floating point, found {_describe(feats)}."
             )
-        return NativeVoxels(feats, Level(coords, grid=grid), self)
+        return NativeVoxels(feats, Pyramid([first_level(coords, grid=grid)]), 0, self)
 
     def features(self, x: Voxels) -> Tensor:
         """(V, C) in the caller's row order, which is this backend's own."""
@@ -70,25 +72,27 @@ class NativeBackend(Backend):
         x = _own(x)
         if kernel.dim() == 2:
             return x.with_feats(x.feats @ kernel)
-        return x.with_feats(_run(x.feats, as_cells(kernel, size), submanifold_map(x.cells, size)))
+        return _run(x, as_cells(kernel, size), submanifold_map(x.pyramid.levels[x.index], size), to=x.index)
 
     def downsample(
         self, x: Voxels, kernel: Tensor, size: Triple, stride: Triple, padding: Triple
     ) -> NativeVoxels:
         """Strided convolution; coarse cells ordered by batch, x, y, z."""
         x = _own(x)
-        coarse, pairs = downsample(x.cells, Geometry("downsample", size, stride, padding))
-        return NativeVoxels(_run(x.feats, as_cells(kernel, size), pairs), coarse, self)
+        coarse = downsample(x.pyramid, x.index, geometry=Geometry("downsample", size, stride, padding))
+        origin = x.pyramid.levels[coarse].origin
+        assert origin is not None
+        return _run(x, as_cells(kernel, size), origin.pairs, to=coarse)
 
     def upsample(self, x: Voxels, kernel: Tensor, size: Triple) -> NativeVoxels:
         """Inverse of the down-sampling that made `x`."""
         x = _own(x)
-        if x.cells.made_by is None:
+        origin = x.pyramid.levels[x.index].origin
+        if origin is None:
             raise ValueError("upsample: these voxels are on level 0, no down-sampling made them.")
-        fine, pairs, made_with = x.cells.made_by
-        if made_with != size:
-            raise ValueError(f"upsample: size {size}, but the down-sampling to undo has size {made_with}.")
-        return NativeVoxels(_run(x.feats, as_cells(kernel, size), pairs.swapped()), fine, self)
+        if origin.size != size:
+            raise ValueError(f"upsample: size {size}, but the down-sampling to undo has size {origin.size}.")
+        return _run(x, as_cells(kernel, size), origin.pairs.swapped(), to=origin.level)
 
     def unit(
         self,
@@ -114,16 +118,17 @@ def _describe(x: Tensor) -> str:
     return f"{tuple(x.shape)} {x.dtype}"
 
 
-def _run(feats: Tensor, cells: Tensor, pairs: KernelMap) -> Tensor:
-    """The convolution in the dtype that autocast, or else the arguments, ask for."""
-    device = feats.device.type
+def _run(x: NativeVoxels, cells: Tensor, pairs: KernelMap, *, to: int) -> NativeVoxels:
+    """The convolution, in autocast's dtype where it is on; the result lies on level `to`."""
+    feats, device = x.feats, x.feats.device.type
     if torch.is_autocast_enabled(device) and feats.dtype != torch.float64:
         dtype = torch.get_autocast_dtype(device)
         feats, cells = feats.to(dtype), cells.to(dtype)
     if feats.dtype != cells.dtype or feats.shape[1] != cells.shape[1]:
         raise ValueError(
-            f"features {_describe(feats)} and kernel {_describe(cells)} do not fit: they need the same dtype and "
-            "number of input channels."
+            f"features {_describe(feats)} and kernel {_describe(cells)} do not fit: one dtype, "
+            "and as many input channels in both."
         )
     with torch.autocast(device, enabled=False):
-        return convolve(feats, cells, pairs)
+        result = convolve(feats, cells, pairs=pairs, workspace=x.pyramid.workspace)
+    return NativeVoxels(result, x.pyramid, to, x.backend)

@@ -1,143 +1,100 @@
-"""Native backend, the cells: levels of occupied cells, sorted by number, and the coarser levels made from them.
+"""Native backend, the cells: occupied cells of each level by number, and what a batch's layers share.
 
-Letters: V voxels (rows) of a level, K cells of a kernel, P pairs of an input row and an output row.
+Letters: V voxels (rows) of a level.
 
-A cell's number packs its batch, x, y, z into one int64, so that finding a cell is a binary search, all offsets at
-once. Levels and kernel maps are kept here, built once per batch and shared by every layer.
+A cell's number packs its batch, x, y, z into one int64, so that finding cells is one binary search for all
+offsets at once.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from also_selfsup.sparseconv.interface import Geometry, Triple
 
-# Numbers stay below 2**62 so that those of neighbours outside the range still fit into int64.
+if TYPE_CHECKING:
+    from also_selfsup.sparseconv.native_maps import KernelMap
+
+# Numbers stay below 2**62 so that those of cells beyond the range still fit into int64.
 LARGEST_NUMBER = 2**62
-# Cells free around the occupied range: a kernel may reach this far without meeting another row's number.
+# Free cells around the occupied range: so far a kernel can reach without meeting another row's number.
 MARGIN = 8
 
 
 @dataclass(frozen=True)
 class Numbering:
-    """Cells to int64: batch slowest, then x, y, z; `low` is the smallest cell, `steps` the weight of each column."""
+    """Cells to int64, batch slowest and z fastest; `low` and `high` are the range of [batch, x, y, z]."""
 
-    low: tuple[int, int, int, int]
-    steps: tuple[int, int, int, int]
+    low: list[int]
+    high: list[int]
 
-    @classmethod
-    def of(cls, coords: Tensor) -> Numbering:
-        """A numbering wide enough for these cells and their neighbourhoods.
+    def steps(self) -> list[int]:
+        """What one cell more in each column adds to a number.
 
         Raises:
             ValueError: The cells are too far apart to be numbered in 62 bits.
         """
-        smallest, largest = torch.aminmax(coords, dim=0)
-        low, high = torch.stack((smallest, largest)).tolist()
-        lengths = [int(b) - int(a) + 1 + 2 * MARGIN for a, b in zip(low, high, strict=True)]
-        steps = [1, 1, 1, 1]
-        for axis in (2, 1, 0):
-            steps[axis] = steps[axis + 1] * lengths[axis + 1]
+        lengths = [high - low + 1 + 2 * MARGIN for low, high in zip(self.low, self.high, strict=True)]
+        steps = [lengths[1] * lengths[2] * lengths[3], lengths[2] * lengths[3], lengths[3], 1]
         if steps[0] * lengths[0] > LARGEST_NUMBER:
             raise ValueError(
-                f"cells of one batch reach from {low} to {high} ([batch, x, y, z]): too far apart to be numbered in "
-                "62 bits; check the units of the points, or crop them."
+                f"cells [batch, x, y, z] reach from {self.low} to {self.high}: too far apart to be numbered "
+                "in 62 bits; check the unit of the points, or crop them."
             )
-        b, x, y, z = (int(value) - MARGIN for value in low)
-        return cls((b, x, y, z), (steps[0], steps[1], steps[2], 1))
+        return steps
 
     def numbers(self, coords: Tensor) -> Tensor:
-        """(V, 4) integer cells to (V,) int64."""
-        low = torch.tensor(self.low, device=coords.device)
-        steps = torch.tensor(self.steps, device=coords.device)
-        return ((coords.long() - low) * steps).sum(1)
+        """(V, 4) integer cells to (V,) int64, at least MARGIN cells from the ends."""
+        numbers = torch.zeros(len(coords), dtype=torch.int64, device=coords.device)
+        for column, low, step in zip(coords.unbind(1), self.low, self.steps(), strict=True):
+            numbers += (column.long() - (low - MARGIN)) * step
+        return numbers
 
-    def shift(self, offset: Triple) -> int:
-        """What a step of `offset` cells adds to a number."""
-        return sum(step * cells for step, cells in zip(self.steps[1:], offset, strict=True))
+    def coarser(self, geometry: Geometry) -> Numbering:
+        """The range of coarse cells that a strided convolution can reach from these cells."""
+        axes = list(zip(geometry.size, geometry.stride, geometry.padding, strict=True))
+        low = [(a + p - (k - 1)) // s for a, (k, s, p) in zip(self.low[1:], axes, strict=True)]
+        high = [(b + p) // s for b, (_, s, p) in zip(self.high[1:], axes, strict=True)]
+        return Numbering([self.low[0], *low], [self.high[0], *high])
 
 
-@dataclass
-class KernelMap:
-    """Which rows a convolution joins, kernel cell after kernel cell.
+@dataclass(frozen=True)
+class Origin:
+    """How a level was made: from which level of the pyramid, by which pairs, with which kernel size."""
 
-    Attributes:
-        inputs, outputs: (P,) int64 rows; pairs of one kernel cell are contiguous, outputs ascending within it.
-        counts: Pairs of each of the K kernel cells.
-        in_count, out_count: Rows of the two sides.
-        identity: The kernel cell whose pairs are row i with row i, all of them; -1 if there is none.
-        mirrored: Pairs of cell K-1-k are those of cell k with sides swapped.
-    """
-
-    inputs: Tensor
-    outputs: Tensor
-    counts: list[int]
-    in_count: int
-    out_count: int
-    identity: int = -1
-    mirrored: bool = False
-    _bags: tuple[Tensor, Tensor] | None = field(default=None, repr=False)
-    _swapped: KernelMap | None = field(default=None, repr=False)
-
-    def bags(self) -> tuple[Tensor, Tensor]:
-        """Pairs grouped by output row: (P,) int32 pair numbers, and (V_out + 1,) int32 where each row's begin."""
-        if self._bags is None:
-            order = torch.argsort(self.outputs, stable=True)
-            rows = torch.arange(self.out_count + 1, device=order.device)
-            starts = torch.searchsorted(self.outputs[order], rows)
-            self._bags = (order.int(), starts.int())
-        return self._bags
-
-    def swapped(self) -> KernelMap:
-        """The same pairs with input and output exchanged."""
-        if self._swapped is None:
-            self._swapped = KernelMap(
-                self.outputs,
-                self.inputs,
-                self.counts,
-                self.out_count,
-                self.in_count,
-                self.identity,
-                self.mirrored,
-            )
-            self._swapped._swapped = self
-        return self._swapped
+    level: int
+    pairs: KernelMap
+    size: Triple
 
 
 @dataclass
 class Level:
-    """Occupied cells of one level, and what was derived from them so far.
+    """Occupied cells of one level.
 
     Attributes:
         coords: (V, 4) integer `[batch, x, y, z]`.
+        numbers: (V,) int64, number of each row.
+        numbering: How the numbers were made.
+        sorted_numbers, sorted_rows: `numbers` ascending and their rows; None where rows are sorted already.
         depth: Down-samplings since the input.
         grid: Bounds of the cells, [0, grid) along x, y, z; None if unbounded.
-        made_by: The level and the map that this one was down-sampled by, with the kernel's size.
+        origin: How it was made; None for the input.
+        maps: Submanifold kernel maps by kernel size.
     """
 
     coords: Tensor
+    numbers: Tensor
+    numbering: Numbering
+    sorted_numbers: Tensor
+    sorted_rows: Tensor | None
     depth: int = 0
     grid: Triple | None = None
-    made_by: tuple[Level, KernelMap, Triple] | None = None
+    origin: Origin | None = None
     maps: dict[Triple, KernelMap] = field(default_factory=dict)
-    coarser: dict[Geometry, tuple[Level, KernelMap]] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        """Number the cells and sort them.
-
-        Raises:
-            ValueError: Two rows hold the same cell.
-        """
-        self.numbering = Numbering.of(self.coords) if len(self.coords) else Numbering((0,) * 4, (0,) * 4)
-        self.sorted_numbers, self.sorted_rows = torch.sort(self.numbering.numbers(self.coords))
-        if bool((self.sorted_numbers[1:] == self.sorted_numbers[:-1]).any()):
-            twice = self.coords[self.sorted_rows[1:]][self.sorted_numbers[1:] == self.sorted_numbers[:-1]][0]
-            raise ValueError(
-                f"cell {twice.tolist()} ([batch, x, y, z]) occurs twice: every cell needs one row."
-            )
 
     def __len__(self) -> int:
         """V."""
@@ -148,4 +105,65 @@ class Level:
         if not len(self):
             return torch.full_like(numbers, -1)
         places = torch.searchsorted(self.sorted_numbers, numbers).clamp_(max=len(self) - 1)
-        return torch.where(self.sorted_numbers[places] == numbers, self.sorted_rows[places], -1)
+        rows = places if self.sorted_rows is None else self.sorted_rows[places]
+        return torch.where(self.sorted_numbers[places] == numbers, rows, -1)
+
+
+class Workspace:
+    """Buffers of the arithmetic: kept with the batch, so that its layers touch fresh memory only once."""
+
+    def __init__(self) -> None:
+        self._buffers: dict[str, Tensor] = {}
+
+    def rows(self, name: str, count: int, *, like: Tensor, channels: int) -> Tensor:
+        """An uninitialised (count, channels) buffer, valid until the next one of that name is asked for."""
+        if like.is_cuda:  # the caching allocator does the same there
+            return like.new_empty(count, channels)
+        buffer = self._buffers.get(name)
+        if buffer is None or buffer.dtype != like.dtype or len(buffer) < count * channels:
+            self._buffers[name] = buffer = like.new_empty(count * channels)
+        return buffer[: count * channels].view(count, channels)
+
+    def gather(self, name: str, feats: Tensor, *, rows: Tensor) -> Tensor:
+        """feats[rows], (rows, C), in the buffer of that name."""
+        out = self.rows(name, len(rows), like=feats, channels=feats.shape[1])
+        return torch.index_select(feats, 0, rows, out=out)
+
+
+@dataclass
+class Pyramid:
+    """All levels of one batch with what was derived from them; shared by its voxels, gone with them.
+
+    Attributes:
+        levels: The input's cells first; coarser ones in the order they were made.
+        links: Index of the level that a strided convolution made from a level.
+        workspace: Buffers of the arithmetic.
+    """
+
+    levels: list[Level]
+    links: dict[tuple[int, Geometry], int] = field(default_factory=dict)
+    workspace: Workspace = field(default_factory=Workspace)
+
+
+def first_level(coords: Tensor, *, grid: Triple | None = None) -> Level:
+    """The input's cells (V, 4), in any order.
+
+    Raises:
+        ValueError: Two rows hold the same cell (looked for on the CPU only: it would make a GPU wait), or the
+            cells are too far apart.
+    """
+    if not len(coords):
+        empty = torch.zeros(0, dtype=torch.int64, device=coords.device)
+        return Level(coords, empty, Numbering([0] * 4, [0] * 4), empty, None, grid=grid)
+    low, high = torch.stack(torch.aminmax(coords, dim=0)).tolist()
+    numbering = Numbering(low, high)
+    numbers = numbering.numbers(coords)
+    sorted_numbers, rows = torch.sort(numbers)
+    if not coords.is_cuda:
+        twice = torch.nonzero(sorted_numbers[1:] == sorted_numbers[:-1])
+        if len(twice):
+            cell = coords[rows[twice[0, 0]]].tolist()
+            raise ValueError(
+                f"cell {cell} ([batch, x, y, z]) occurs more than once: every cell needs one row."
+            )
+    return Level(coords, numbers, numbering, sorted_numbers, rows, grid=grid)

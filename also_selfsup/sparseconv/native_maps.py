@@ -5,19 +5,115 @@ Letters: V voxels (rows) of a level, K cells of a kernel, P pairs of an input ro
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field, replace
+
 import torch
 from torch import Tensor
 
-from also_selfsup.sparseconv.interface import Geometry, Triple
+from also_selfsup.sparseconv.interface import Triple
 from also_selfsup.sparseconv.kernels import cell_count, centre, kernel_offsets
-from also_selfsup.sparseconv.native_levels import KernelMap, Level
+from also_selfsup.sparseconv.native_levels import MARGIN, Level
+
+# Pairs multiplied at a time: rows gathered for one product stay in the second-level cache.
+CHUNK = 1024
+
+
+@dataclass(frozen=True)
+class Group:
+    """Pairs of one kernel cell, or of two opposite ones, multiplied together.
+
+    Attributes:
+        cells: The kernel cells, as a slice of the kernel's first dimension.
+        slots: The same where opposite cells lie side by side (`KernelMap.slots`).
+        inputs, outputs: (width * n,) int32 rows, first those of the first cell.
+        width: How many cells, 1 or 2.
+        first: No group before has these cells.
+    """
+
+    cells: slice
+    slots: slice
+    inputs: Tensor
+    outputs: Tensor
+    width: int
+    first: bool
+
+
+@dataclass(frozen=True)
+class KernelMap:
+    """Which rows a convolution joins.
+
+    Attributes:
+        inputs, outputs: (P,) int32 rows of each pair, group after group, without the pairs of `identity`.
+        groups: The same, cut into pieces of one product each.
+        in_count, out_count: Rows of the two sides.
+        identity: The kernel cell that joins every row with itself (its slot is the last), if there is one.
+        slots: (K,) slot of each kernel cell in an order where opposite cells lie side by side; None if cells
+            are in their own order.
+        empty_slots: Slots without any pair.
+    """
+
+    inputs: Tensor
+    outputs: Tensor
+    groups: list[Group]
+    in_count: int
+    out_count: int
+    empty_slots: list[int]
+    identity: int | None = None
+    slots: Tensor | None = None
+    _bags: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict, repr=False)
+    _side: str = "forward"
+
+    def bags(self) -> tuple[Tensor, Tensor]:
+        """Pairs by output row: (P,) int32 pairs, and (V_out + 1,) int32 where each row's begin."""
+        if self._side not in self._bags:
+            ascending, order = torch.sort(self.outputs, stable=True)
+            rows = torch.arange(self.out_count + 1, dtype=torch.int32, device=order.device)
+            self._bags[self._side] = (order.int(), torch.searchsorted(ascending, rows, out_int32=True))
+        return self._bags[self._side]
+
+    def swapped(self) -> KernelMap:
+        """The same pairs with input and output exchanged."""
+        groups = [replace(group, inputs=group.outputs, outputs=group.inputs) for group in self.groups]
+        return KernelMap(
+            inputs=self.outputs,
+            outputs=self.inputs,
+            groups=groups,
+            in_count=self.out_count,
+            out_count=self.in_count,
+            empty_slots=self.empty_slots,
+            identity=self.identity,
+            slots=self.slots,
+            _bags=self._bags,
+            _side="backward" if self._side == "forward" else "forward",
+        )
 
 
 def submanifold_map(level: Level, size: Triple) -> KernelMap:
     """Pairs of the cells of one level, built once per size: output row i reads the row at cell i + offset."""
     if size not in level.maps:
+        if max(size) > MARGIN:
+            raise ValueError(f"kernel size {size}: the native backend takes at most {MARGIN} cells an axis.")
         level.maps[size] = _symmetric_map(level, size) if cell_count(size) % 2 else _plain_map(level, size)
     return level.maps[size]
+
+
+def map_of_pairs(
+    inputs: Tensor, outputs: Tensor, *, cells: Tensor, in_count: int, out_count: int, cell_count: int
+) -> KernelMap:
+    """A map from pairs in any order, `cells` (P,) saying which kernel cell each belongs to."""
+    order = torch.argsort(cells * max(out_count, 1) + outputs)
+    inputs, outputs = inputs[order].int(), outputs[order].int()
+    counts: list[int] = torch.bincount(cells, minlength=cell_count).tolist()
+    groups = []
+    start = 0
+    for cell, count in enumerate(counts):
+        for first in range(start, start + count, CHUNK):
+            piece = slice(first, min(first + CHUNK, start + count))
+            own = slice(cell, cell + 1)
+            groups.append(Group(own, own, inputs[piece], outputs[piece], 1, first == start))
+        start += count
+    empty = [cell for cell, count in enumerate(counts) if not count]
+    return KernelMap(inputs, outputs, groups, in_count, out_count, empty)
 
 
 def _offsets(size: Triple) -> list[Triple]:
@@ -27,77 +123,55 @@ def _offsets(size: Triple) -> list[Triple]:
 
 def _lookup(level: Level, offsets: list[Triple]) -> Tensor:
     """(offsets, V): row of the cell at each offset from each row's cell, -1 if it is not occupied."""
-    shifts = torch.tensor([level.numbering.shift(offset) for offset in offsets], device=level.coords.device)
-    return level.find(level.numbering.numbers(level.coords) + shifts[:, None])
+    steps = level.numbering.steps()[1:]
+    shifts = [sum(step * cells for step, cells in zip(steps, offset, strict=True)) for offset in offsets]
+    return level.find(level.numbers + torch.tensor(shifts, device=level.numbers.device)[:, None])
 
 
 def _plain_map(level: Level, size: Triple) -> KernelMap:
+    """Even sizes: every offset is searched."""
     found = _lookup(level, _offsets(size))
     cells, outputs = torch.nonzero(found >= 0, as_tuple=True)
-    counts = torch.bincount(cells, minlength=len(found)).tolist()
-    return KernelMap(found[cells, outputs], outputs, counts, len(level), len(level))
+    count = len(level)
+    return map_of_pairs(
+        found[cells, outputs], outputs, cells=cells, in_count=count, out_count=count, cell_count=len(found)
+    )
 
 
 def _symmetric_map(level: Level, size: Triple) -> KernelMap:
-    """Odd sizes: half of the offsets are searched, the other half are the same pairs with sides swapped."""
+    """Odd sizes: half of the offsets are searched, the other half are the same pairs with sides swapped.
+
+    Both halves of a pair of opposite cells have equally many rows and are multiplied together.
+    """
     offsets = _offsets(size)
     half = len(offsets) // 2
-    rows = torch.arange(len(level), device=level.coords.device)
-    if not half:
-        return KernelMap(rows, rows, [len(level)], len(level), len(level), identity=0, mirrored=True)
-    found = _lookup(level, offsets[:half])
-    cells, outputs = torch.nonzero(found >= 0, as_tuple=True)
-    inputs = found[cells, outputs]
-    counts: list[int] = torch.bincount(cells, minlength=half).tolist()
-    mirror = torch.argsort((half - 1 - cells) * max(len(level), 1) + inputs)
+    found = _lookup(level, offsets[:half]).int()
+    occupied = found >= 0
+    counts: list[int] = occupied.sum(1).tolist()
+    outputs = torch.nonzero(occupied)[:, 1].int()
+    inputs = found[occupied]
+    groups, pieces_in, pieces_out = [], [], []
+    start = 0
+    for cell, count in enumerate(counts):
+        for first in range(start, start + count, CHUNK):
+            piece = slice(first, min(first + CHUNK, start + count))
+            there, here = inputs[piece], outputs[piece]
+            pieces_in += [there, here]
+            pieces_out += [here, there]
+            both = slice(cell, len(offsets) - cell, len(offsets) - 1 - 2 * cell)
+            slots = slice(2 * cell, 2 * cell + 2)
+            groups.append(
+                Group(both, slots, torch.cat((there, here)), torch.cat((here, there)), 2, first == start)
+            )
+        start += count
+    order = [*range(0, 2 * half, 2), 2 * half, *range(2 * half - 1, 0, -2)]
     return KernelMap(
-        torch.cat((inputs, rows, outputs[mirror])),
-        torch.cat((outputs, rows, inputs[mirror])),
-        [*counts, len(level), *reversed(counts)],
-        len(level),
-        len(level),
+        inputs=torch.cat(pieces_in) if pieces_in else inputs,
+        outputs=torch.cat(pieces_out) if pieces_out else outputs,
+        groups=groups,
+        in_count=len(level),
+        out_count=len(level),
+        empty_slots=[2 * cell + side for cell, count in enumerate(counts) if not count for side in (0, 1)],
         identity=half,
-        mirrored=True,
+        slots=torch.tensor(order, device=level.coords.device),
     )
-
-
-def downsample(level: Level, geometry: Geometry) -> tuple[Level, KernelMap]:
-    """The coarser level that a strided convolution makes and the pairs it joins, built once per geometry."""
-    if geometry not in level.coarser:
-        coords, inputs, cells = _touched(level, geometry)
-        grid = None if level.grid is None else _coarse_grid(level.grid, geometry)
-        if grid is not None:
-            bounds = torch.tensor(grid, device=coords.device)
-            inside = ((coords[:, 1:] >= 0) & (coords[:, 1:] < bounds)).all(1)
-            coords, inputs, cells = coords[inside], inputs[inside], cells[inside]
-        coarse_coords, outputs = torch.unique(coords, dim=0, return_inverse=True)
-        order = torch.argsort(cells * max(len(coarse_coords), 1) + outputs, stable=True)
-        counts = torch.bincount(cells, minlength=cell_count(geometry.size)).tolist()
-        pairs = KernelMap(inputs[order], outputs[order], counts, len(level), len(coarse_coords))
-        coarse = Level(coarse_coords, level.depth + 1, grid, (level, pairs, geometry.size))
-        level.coarser[geometry] = (coarse, pairs)
-    return level.coarser[geometry]
-
-
-def _touched(level: Level, geometry: Geometry) -> tuple[Tensor, Tensor, Tensor]:
-    """Every (coarse cell (·, 4), input row (·,), kernel cell (·,)) with coarse * stride - padding + cell = input."""
-    device = level.coords.device
-    offsets = torch.tensor(kernel_offsets(geometry.size), device=device)
-    padding = torch.tensor(geometry.padding, device=device)
-    stride = torch.tensor(geometry.stride, device=device)
-    reached = level.coords[None, :, 1:].long() + padding - offsets[:, None]
-    cells, rows = torch.nonzero((reached.remainder(stride) == 0).all(2), as_tuple=True)
-    coarse = reached[cells, rows].div(stride, rounding_mode="floor")
-    coords = torch.cat((level.coords[rows, :1].long(), coarse), dim=1)
-    return coords.to(level.coords.dtype), rows, cells
-
-
-def _coarse_grid(grid: Triple, geometry: Geometry) -> Triple:
-    """Cells along each axis after the strided convolution, as for a dense one."""
-    x, y, z = (
-        (cells + 2 * padding - size) // stride + 1
-        for cells, padding, size, stride in zip(
-            grid, geometry.padding, geometry.size, geometry.stride, strict=True
-        )
-    )
-    return (x, y, z)

@@ -1,6 +1,10 @@
 """Native backend, the arithmetic: gather rows, multiply by the kernel cell's matrix, sum by output row.
 
 Letters: V voxels (rows), K cells of a kernel, P pairs, I input channels, O output channels.
+
+A product is small enough for the cache, and opposite cells of a submanifold kernel, which join equally many
+rows, are multiplied as one batch. Products are summed by one segmented sum over output rows; the centre, which
+joins each row with itself, needs no gathering and is added by its own matrix product.
 """
 
 from __future__ import annotations
@@ -12,77 +16,125 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from also_selfsup.sparseconv.native_levels import KernelMap
+from also_selfsup.sparseconv.native_levels import Workspace
+from also_selfsup.sparseconv.native_maps import KernelMap
 
 
-def convolve(feats: Tensor, cells: Tensor, pairs: KernelMap) -> Tensor:
+def convolve(feats: Tensor, cells: Tensor, *, pairs: KernelMap, workspace: Workspace) -> Tensor:
     """Differentiable sparse convolution.
 
     Args:
         feats: (V_in, I).
         cells: (K, I, O), of the same dtype.
         pairs: Rows joined by each cell.
+        workspace: Buffers of this batch.
 
     Returns:
-        (V_out, O), summed in float32 at least.
+        (V_out, O) of the same dtype; sums of 16-bit numbers are taken in float32.
     """
-    result: Tensor = _Convolution.apply(feats, cells, pairs)
+    result: Tensor = _Convolution.apply(feats, cells, pairs, workspace)  # type: ignore[no-untyped-call]
     return result
 
 
 class _Convolution(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, feats: Tensor, cells: Tensor, pairs: KernelMap) -> Tensor:
+    def forward(ctx: Any, feats: Tensor, cells: Tensor, pairs: KernelMap, workspace: Workspace) -> Tensor:
         ctx.save_for_backward(feats, cells)
-        ctx.pairs = pairs
-        return _forward(feats, cells, pairs)
+        ctx.pairs, ctx.workspace = pairs, workspace
+        return _outputs(_wide(feats), _wide(cells), pairs=pairs, workspace=workspace).to(feats.dtype)
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         feats, cells = ctx.saved_tensors
-        pairs: KernelMap = ctx.pairs
-        grad_feats = grad_cells = None
-        if ctx.needs_input_grad[0]:
-            grad_feats = _forward(grad, cells.transpose(1, 2), pairs.swapped())
-        if ctx.needs_input_grad[1]:
-            grad_cells = _kernel_gradient(feats, grad, pairs).to(cells.dtype)
-        return grad_feats, grad_cells, None
+        grad_feats, grad_cells = _gradients(
+            _wide(feats),
+            _wide(cells),
+            grad=_wide(grad.contiguous()),
+            needed=(ctx.needs_input_grad[0], ctx.needs_input_grad[1]),
+            pairs=ctx.pairs,
+            workspace=ctx.workspace,
+        )
+        return (
+            None if grad_feats is None else grad_feats.to(feats.dtype),
+            None if grad_cells is None else grad_cells.to(cells.dtype),
+            None,
+            None,
+        )
 
 
 def _wide(x: Tensor) -> Tensor:
-    """16-bit numbers as float32: products and sums are taken there."""
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+    """16-bit numbers as float32 on the CPU; a GPU multiplies them as they are and accumulates in float32."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) and not x.is_cuda else x
 
 
-def _forward(feats: Tensor, cells: Tensor, pairs: KernelMap) -> Tensor:
-    """Σ over pairs of feats[input] @ cells[k], by output row."""
-    wide, matrices = _wide(feats), _wide(cells)
-    products = wide.new_empty(len(pairs.inputs), cells.shape[2])
+def _outputs(feats: Tensor, cells: Tensor, *, pairs: KernelMap, workspace: Workspace) -> Tensor:
+    """(V_in, I) and (K, I, O) to (V_out, O)."""
+    out_channels = cells.shape[2]
+    products = workspace.rows("products", len(pairs.inputs), like=feats, channels=out_channels)
     start = 0
-    for cell, count in enumerate(pairs.counts):
-        stop = start + count
-        rows = wide if cell == pairs.identity else wide[pairs.inputs[start:stop]]
-        torch.mm(rows, matrices[cell], out=products[start:stop])
+    for group in pairs.groups:
+        stop = start + len(group.inputs)
+        rows = workspace.gather("inputs", feats, rows=group.inputs)
+        torch.bmm(
+            rows.view(group.width, -1, feats.shape[1]),
+            cells[group.cells],
+            out=products[start:stop].view(group.width, -1, out_channels),
+        )
         start = stop
-    return _sum_by_output(products, pairs).to(feats.dtype)
+    return _sum(products, pairs, centre=feats, cells=cells)
 
 
-def _sum_by_output(products: Tensor, pairs: KernelMap) -> Tensor:
-    """(P, O) products to (V_out, O) sums."""
+def _sum(products: Tensor, pairs: KernelMap, *, centre: Tensor, cells: Tensor) -> Tensor:
+    """Sums of the products (P, O) by output row, plus the centre's own: (V_out, O)."""
+    if pairs.identity is not None and not len(products):
+        return centre @ cells[pairs.identity]
     if not len(products):
         return products.new_zeros(pairs.out_count, products.shape[1])
     order, starts = pairs.bags()
-    return functional.embedding_bag(order, products, starts, mode="sum", include_last_offset=True)
+    sums = functional.embedding_bag(order, products, starts, mode="sum", include_last_offset=True)
+    return sums if pairs.identity is None else sums.addmm_(centre, cells[pairs.identity])
 
 
-def _kernel_gradient(feats: Tensor, grad: Tensor, pairs: KernelMap) -> Tensor:
-    """(K, I, O): for each cell, Σ over its pairs of feats[input]ᵀ grad[output]."""
-    wide, wide_grad = _wide(feats), _wide(grad)
-    result = wide.new_empty(len(pairs.counts), feats.shape[1], grad.shape[1])
+def _gradients(
+    feats: Tensor,
+    cells: Tensor,
+    *,
+    grad: Tensor,
+    needed: tuple[bool, bool],
+    pairs: KernelMap,
+    workspace: Workspace,
+) -> tuple[Tensor | None, Tensor | None]:
+    """Gradients of the features (V_in, I) and of the kernel (K, I, O), as far as they are needed.
+
+    The rows of the output's gradient are gathered once for both.
+    """
+    _, in_channels, out_channels = cells.shape
+    transposed = cells.transpose(1, 2)
+    products = workspace.rows("products", len(pairs.inputs) * needed[0], like=feats, channels=in_channels)
+    kernel = cells.new_empty(cells.shape) if needed[1] else None
     start = 0
-    for cell, count in enumerate(pairs.counts):
-        stop = start + count
-        torch.mm(wide[pairs.inputs[start:stop]].T, wide_grad[pairs.outputs[start:stop]], out=result[cell])
+    for group in pairs.groups:
+        stop = start + len(group.inputs)
+        grads = workspace.gather("outputs", grad, rows=group.outputs).view(group.width, -1, out_channels)
+        if needed[0]:
+            out = products[start:stop].view(group.width, -1, in_channels)
+            torch.bmm(grads, transposed[group.cells], out=out)
+        if kernel is not None:
+            rows = workspace.gather("inputs", feats, rows=group.inputs).view(group.width, -1, in_channels)
+            slot = kernel[group.slots]
+            torch.baddbmm(slot, rows.transpose(1, 2), grads, beta=0 if group.first else 1, out=slot)
         start = stop
-    return result
+    if kernel is not None:
+        kernel = _in_cell_order(kernel, feats, grad, pairs=pairs)
+    swapped = pairs.swapped()
+    return _sum(products, swapped, centre=grad, cells=transposed) if needed[0] else None, kernel
+
+
+def _in_cell_order(slots: Tensor, feats: Tensor, grad: Tensor, *, pairs: KernelMap) -> Tensor:
+    """The kernel's gradient, completed by the centre and by cells without pairs, from slots to cells."""
+    for slot in pairs.empty_slots:
+        slots[slot].zero_()
+    if pairs.identity is not None:
+        torch.mm(feats.T, grad, out=slots[-1])
+    return slots if pairs.slots is None else slots.index_select(0, pairs.slots)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
-from also_selfsup.sparseconv.interface import Backend, Geometry, Voxels
+from also_selfsup.sparseconv.interface import Geometry, Voxels
 
 
 def convolve(x: Voxels, kernel: Tensor, geometry: Geometry) -> Voxels:
@@ -53,8 +53,8 @@ def finish(feats: Tensor, *, norm: nn.Module | None, residual: Voxels | None, re
 def normalise(feats: Tensor, norm: nn.Module) -> Tensor:
     """Batch-norm of (V, C) over the rows, defined for any V.
 
-    torch refuses to train on a single row and spoils the running statistics on none. A sparse tensor can have both
-    (a scan with one cell): no row leaves everything as it is, one row counts as variance 0.
+    torch refuses to train on a single row and spoils the running statistics on none. Sparse tensors can have
+    both (a scan with one cell): no row leaves everything as it is, one row counts as variance 0.
     """
     if not isinstance(norm, nn.BatchNorm1d) or not norm.training or len(feats) > 1:
         return _call(norm, feats)
@@ -77,8 +77,8 @@ def _normalise_one_row(feats: Tensor, norm: nn.BatchNorm1d) -> Tensor:
         and norm.running_var is not None
         and norm.num_batches_tracked is not None
     ):
-        norm.num_batches_tracked.add_(1)
-        momentum = 1.0 / float(norm.num_batches_tracked) if norm.momentum is None else norm.momentum
+        tracked.add_(1)
+        momentum = 1.0 / float(tracked) if norm.momentum is None else norm.momentum
         norm.running_mean.lerp_(feats.detach()[0].to(norm.running_mean.dtype), momentum)
         norm.running_var.mul_(1 - momentum)
     normalised = feats - feats

@@ -1,0 +1,94 @@
+"""Native backend, between levels: the coarse cells of a strided convolution and the pairs it joins.
+
+Letters: V voxels (rows) of a level, K cells of a kernel, P pairs of an input row and an output row.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from also_selfsup.sparseconv.interface import Geometry, Triple
+from also_selfsup.sparseconv.kernels import cell_count, kernel_offsets
+from also_selfsup.sparseconv.native_levels import Level, Numbering, Origin, Pyramid
+from also_selfsup.sparseconv.native_maps import map_of_pairs
+
+
+def downsample(pyramid: Pyramid, index: int, *, geometry: Geometry) -> int:
+    """Index of the level that a strided convolution makes from level `index`, made once per geometry."""
+    if (index, geometry) not in pyramid.links:
+        coarse = _coarse_level(pyramid.levels[index], index, geometry=geometry)
+        pyramid.links[index, geometry] = len(pyramid.levels)
+        pyramid.levels.append(coarse)
+    return pyramid.links[index, geometry]
+
+
+def _coarse_level(level: Level, index: int, *, geometry: Geometry) -> Level:
+    numbering = level.numbering.coarser(geometry)
+    grid = None if level.grid is None else _coarse_grid(level.grid, geometry)
+    coords, inputs, cells = _touched(level, geometry, grid=grid)
+    numbers, outputs, coords = _distinct(coords, numbering)
+    pairs = map_of_pairs(
+        inputs,
+        outputs,
+        cells=cells,
+        in_count=len(level),
+        out_count=len(coords),
+        cell_count=cell_count(geometry.size),
+    )
+    return Level(
+        coords,
+        numbers,
+        numbering,
+        numbers,
+        None,
+        depth=level.depth + 1,
+        grid=grid,
+        origin=Origin(index, pairs, geometry.size),
+    )
+
+
+def _touched(level: Level, geometry: Geometry, *, grid: Triple | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Coarse cells (P, 4), input rows (P,) and kernel cells (P,) that meet inside the grid."""
+    device = level.coords.device
+    stride = torch.tensor(geometry.stride, device=device)
+    padded = level.coords[:, 1:] + torch.tensor(geometry.padding, device=device)
+    rows = torch.arange(len(level), device=device)
+    if geometry.size == geometry.stride:  # cells do not overlap: every input cell lies in one coarse cell
+        coarse = padded.div(stride, rounding_mode="floor")
+        inside = padded - coarse * stride
+        cells = _cell_table(geometry.size, device)[inside[:, 0], inside[:, 1], inside[:, 2]]
+    else:
+        reached = padded - torch.tensor(kernel_offsets(geometry.size), device=device)[:, None]
+        cells, rows = torch.nonzero((reached.remainder(stride) == 0).all(2), as_tuple=True)
+        coarse = reached[cells, rows].div(stride, rounding_mode="floor")
+    coords = torch.cat((level.coords[rows, :1], coarse.to(level.coords.dtype)), dim=1)
+    if grid is None:
+        return coords, rows, cells
+    kept = ((coarse >= 0) & (coarse < torch.tensor(grid, device=device))).all(1)
+    return coords[kept], rows[kept], cells[kept]
+
+
+def _cell_table(size: Triple, device: torch.device) -> Tensor:
+    """(x, y, z) table of kernel cells: the place of each in the kernel's first dimension."""
+    table = torch.empty(size, dtype=torch.int64)
+    x, y, z = torch.tensor(kernel_offsets(size)).unbind(1)
+    table[x, y, z] = torch.arange(cell_count(size))
+    return table.to(device)
+
+
+def _distinct(coords: Tensor, numbering: Numbering) -> tuple[Tensor, Tensor, Tensor]:
+    """Each cell once, ascending: numbers (V,), row of each given cell (P,), coords (V, 4)."""
+    ascending, order = torch.sort(numbering.numbers(coords))
+    first = torch.ones_like(ascending, dtype=torch.bool)
+    first[1:] = ascending[1:] != ascending[:-1]
+    rows = torch.empty_like(order)
+    rows[order] = torch.cumsum(first, 0) - 1
+    return ascending[first], rows, coords[order[first]]
+
+
+def _coarse_grid(grid: Triple, geometry: Geometry) -> Triple:
+    """Cells along each axis after the strided convolution, as for a dense one."""
+    axes = zip(grid, geometry.padding, geometry.size, geometry.stride, strict=True)
+    x, y, z = ((cells + 2 * padding - size) // stride + 1 for cells, padding, size, stride in axes)
+    return (x, y, z)
