@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from also_selfsup.data.simulator.kinds import Kind
 
 Floats = NDArray[np.float32]
-MARCH_STEPS = 12
+MARCH_STEPS = 16
 BISECTIONS = 6
+BANK_DEPTH = 15.0  # metres behind the pavement over which the land rises or falls
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,9 @@ class Street:
     crossings: NDArray[np.float64]  # (J,) positions along of the crossing streets
     crossing_half_width: float
     paved_front: bool  # the ground behind the pavement is paved, not grass
+    bank: float  # slope of the land behind the pavement
     asphalt: float  # reflectance
+    paving: float  # reflectance of pavements
 
     def middle(self, along: NDArray[np.floating]) -> NDArray[np.floating]:
         """Where (N,) the street's middle line runs."""
@@ -67,14 +70,17 @@ class Street:
         level = amplitude * np.sin(x * (2 * np.pi / length) + phase)
         crown = np.maximum(self.half_width - np.abs(across), 0) * 0.02
         step = np.clip(beyond * (1 / 0.04), 0, 1) * self.kerb
-        yard = np.clip((beyond - self.verge - self.pavement) * 0.5, 0, 1) * (0 if self.paved_front else 1)
-        # One product of two waves: grass is uneven by a hand's breadth, and every sine counts in the ray march.
-        return level + crown + step + yard * 0.12 * np.sin(x * 1.1) * np.sin(y * 0.9)
+        behind = np.maximum(beyond - self.verge - self.pavement, 0)
+        bank = np.minimum(behind, BANK_DEPTH) * self.bank
+        # Waves bent by waves: no two places are alike, at the price of four sines (they count in the ray march).
+        waves = np.sin(0.9 * x + 1.7 * np.sin(0.31 * y)) * np.sin(0.7 * y + 1.9 * np.sin(0.23 * x))
+        uneven = np.minimum(0.012 + behind * 0.04, 0.02 if self.paved_front else 0.07)
+        return level + crown + step + bank + uneven * waves
 
     def bounds(self) -> tuple[float, float]:
         """Heights between which all ground lies."""
-        rise = abs(self.hills[0])
-        return -rise - 0.13, rise + self.half_width * 0.02 + self.kerb + 0.13
+        rise, bank = abs(self.hills[0]) + 0.08, self.bank * BANK_DEPTH
+        return -rise + min(bank, 0), rise + self.half_width * 0.02 + self.kerb + max(bank, 0)
 
     def surface(self, x: Floats, y: Floats) -> tuple[NDArray[np.int64], Floats]:
         """Kind and reflectance (N,) of the ground at world x, y."""
@@ -95,7 +101,7 @@ class Street:
             3 * self.asphalt,
             self.asphalt * 1.5,
         )
-        base[[Kind.TERRAIN, Kind.OTHER_GROUND]] = 0.45, self.asphalt * 1.3
+        base[[Kind.TERRAIN, Kind.OTHER_GROUND]] = 0.35, self.paving * 0.8
         return kind, (base[kind] * patches).astype(np.float32)
 
     def _painted(self, along: NDArray[np.floating], across: NDArray[np.floating]) -> NDArray[np.bool_]:

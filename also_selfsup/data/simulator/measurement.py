@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from also_selfsup.data.simulator.kinds import ROUGHNESS, Kind
 from also_selfsup.data.simulator.parts import Shape
-from also_selfsup.data.simulator.sensors import SensorModel
+from also_selfsup.data.simulator.sensors import NOISE_PER_METRE, SensorModel
 
 Array = NDArray[np.float32]
 
@@ -88,14 +88,16 @@ def detect(
     strength = reflectance * np.where(retro, 0.4 + 0.6 * cosine, cosine)
     with np.errstate(divide="ignore", invalid="ignore"):
         power = np.log(np.maximum(strength, 1e-6) / (np.maximum(distance, 1.0) ** 2 * sensor.sensitivity))
-    chance = 1 / (1 + np.exp(-3 * np.nan_to_num(power, nan=-20).clip(-20, 20)))
+    chance = 1 / (1 + np.exp(-2 * np.nan_to_num(power, nan=-20).clip(-20, 20)))
+    # Grain of surfaces and laser speckle: no two returns of one wall are equally strong.
+    strength *= np.exp(0.4 * generator.standard_normal(len(strength), dtype=np.float32))
     seen = generator.random(len(distance), dtype=np.float32) < chance
     return strength.astype(np.float32), seen & (distance < sensor.max_range) & (distance > sensor.min_range)
 
 
-def noisy(
-    distance: Array, kind: NDArray[np.int64], sensor: SensorModel, generator: np.random.Generator
-) -> Array:
-    """Distances (R,) as measured: the sensor's own noise and the roughness of what was hit."""
-    deviation = np.hypot(sensor.range_noise, ROUGHNESS[kind]).astype(np.float32)
-    return distance + deviation * generator.standard_normal(len(distance), dtype=np.float32)
+def noisy(distance: Array, kind: NDArray[np.int64], sensor: SensorModel, generator: np.random.Generator) -> Array:
+    """Distances (R,) as measured: the device's noise and errors, and the roughness of what was hit."""
+    own = sensor.range_noise + NOISE_PER_METRE * np.where(np.isfinite(distance), distance, 0)
+    deviation = np.hypot(own, ROUGHNESS[kind]).astype(np.float32)
+    errors = np.tile(sensor.range_errors(), sensor.azimuth_steps)
+    return distance + errors + deviation * generator.standard_normal(len(distance), dtype=np.float32)

@@ -119,7 +119,9 @@ class Scene:
         kind[on_ground], reflectance[on_ground] = self.street.surface(
             x.astype(np.float32), y.astype(np.float32)
         )
-        cosine[on_ground] = np.abs(world[2][on_ground])
+        # Grass is a thicket of blades: it answers grazing light too.
+        grazing = np.where(kind[on_ground] == Kind.TERRAIN, np.float32(0.4), 0)
+        cosine[on_ground] = grazing + (1 - grazing) * np.abs(world[2][on_ground])
         hit = np.flatnonzero(hits.part >= 0)
         if len(hit):
             rows = hits.part[hit]

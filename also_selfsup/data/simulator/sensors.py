@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
+NOISE_PER_METRE = 0.0003
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class SensorModel:
     front_azimuth: float  # azimuth of the vehicle's front in the sensor frame
     max_range: float
     min_range: float
-    range_noise: float  # standard deviation
+    range_noise: float  # standard deviation near the sensor; it grows by `NOISE_PER_METRE`
+    ring_bias: float  # standard deviation of each beam's own constant error of range
     azimuth_noise: float
     sensitivity: float  # weakest return strength that is detected half of the time, at one metre of range
     turn_time: float  # seconds for a full grid
@@ -62,6 +64,10 @@ class SensorModel:
         z = np.broadcast_to(np.sin(elevation), x.shape)
         return x.astype(np.float32), y.astype(np.float32), z.astype(np.float32)
 
+    def range_errors(self) -> Array:
+        """Constant error of range (K,) of each beam: a property of the device, the same in every scan."""
+        return np.random.default_rng(32).normal(0, self.ring_bias, self.ring_count).astype(np.float32)
+
     def with_columns(self, count: int | None) -> SensorModel:
         """The same sensor with another number of azimuth steps (fewer for quick tests)."""
         return self if count is None else replace(self, azimuth_steps=count)
@@ -74,17 +80,17 @@ def _rising(*spans: tuple[float, float, int]) -> tuple[float, ...]:
 HDL32E = SensorModel(
     name="hdl32e", elevations=_rising((-30.67, 10.67, 32)), azimuth_steps=1084, azimuth_start=180.0,
     azimuth_span=-360.0, height=1.84, forward=0.94, front_azimuth=90.0, max_range=105.0, min_range=0.4,
-    range_noise=0.015, azimuth_noise=0.01, sensitivity=6e-6, turn_time=0.05, keeps_nothing=True, column_major=True,
+    range_noise=0.004, ring_bias=0.01, azimuth_noise=0.01, sensitivity=2.5e-5, turn_time=0.05, keeps_nothing=True, column_major=True,
 )  # fmt: skip
 HDL64E = SensorModel(
     name="hdl64e", elevations=_rising((-24.33, -8.83, 32), (-8.33, 2.0, 32)), azimuth_steps=2083, azimuth_start=0.0,
     azimuth_span=360.0, height=1.73, forward=0.76, front_azimuth=0.0, max_range=80.0, min_range=1.3,
-    range_noise=0.012, azimuth_noise=0.01, sensitivity=3e-6, turn_time=0.1, keeps_nothing=False, column_major=False,
+    range_noise=0.006, ring_bias=0.01, azimuth_noise=0.01, sensitivity=3e-6, turn_time=0.1, keeps_nothing=False, column_major=False,
 )  # fmt: skip
 SOLID_STATE = SensorModel(
     name="solid_state", elevations=_rising((-12.5, 12.5, 126)), azimuth_steps=600, azimuth_start=60.0,
     azimuth_span=-120.0, height=1.6, forward=1.5, front_azimuth=0.0, max_range=150.0, min_range=0.5,
-    range_noise=0.02, azimuth_noise=0.02, sensitivity=1.5e-6, turn_time=0.1, keeps_nothing=False, column_major=True,
+    range_noise=0.01, ring_bias=0.0, azimuth_noise=0.02, sensitivity=1.5e-6, turn_time=0.1, keeps_nothing=False, column_major=True,
 )  # fmt: skip
 
 SENSORS: dict[str, SensorModel] = {sensor.name: sensor for sensor in (HDL32E, HDL64E, SOLID_STATE)}

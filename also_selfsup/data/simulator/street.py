@@ -32,10 +32,10 @@ class Character:
 
 
 CHARACTERS: tuple[Character, ...] = (
-    Character(tall=16, gap=0.12, trees=5, parked=0.65, traffic=2.2, walkers=5, yards=False),
-    Character(tall=7, gap=0.3, trees=7, parked=0.45, traffic=1.2, walkers=1.5, yards=True),
-    Character(tall=11, gap=0.45, trees=9, parked=0.3, traffic=2.5, walkers=2, yards=False),
-    Character(tall=5, gap=0.75, trees=10, parked=0.15, traffic=1.8, walkers=0.7, yards=True),
+    Character(tall=16, gap=0.12, trees=6, parked=0.65, traffic=2.2, walkers=5, yards=False),
+    Character(tall=7, gap=0.3, trees=8, parked=0.45, traffic=1.2, walkers=1.5, yards=True),
+    Character(tall=11, gap=0.5, trees=11, parked=0.3, traffic=2.5, walkers=2, yards=False),
+    Character(tall=5, gap=0.8, trees=13, parked=0.15, traffic=1.8, walkers=0.7, yards=True),
 )
 
 
@@ -53,7 +53,8 @@ def lay_out(generator: np.random.Generator, character: Character, start: float, 
         bend=(float(generator.uniform(0, 4)), float(generator.uniform(180, 320)), float(generator.uniform(0, 6.28))),
         hills=(float(generator.uniform(0, 0.8)), float(generator.uniform(160, 300)), float(generator.uniform(0, 6.28))),
         crossings=crossings, crossing_half_width=float(generator.uniform(3.2, 6)),
-        paved_front=not character.yards and bool(generator.random() < 0.6), asphalt=float(generator.uniform(0.12, 0.3)),
+        paved_front=not character.yards and bool(generator.random() < 0.6), asphalt=float(generator.uniform(0.1, 0.32)),
+        paving=float(generator.lognormal(-1.1, 0.45)), bank=float(generator.uniform(-0.06, 0.12)) if character.yards or generator.random() < 0.3 else 0.0,
     )  # fmt: skip
 
 
@@ -110,9 +111,10 @@ class StreetBuilder:
     def backdrop(self, side: int) -> list[Thing]:
         """A second row of houses and trees behind, seen through the gaps."""
         things = []
-        for along in np.arange(self.start, self.end, 30.0):
+        for along in np.arange(self.start, self.end, 24.0):
             depth = self.front + self.generator.uniform(22, 45)
-            if self.generator.random() < 0.5:
+            style = self.generator.random()
+            if style < 0.25:
                 things.append(
                     buildings.building(
                         self.generator, along, side * depth, 20, tall=self.character.tall * 1.3
@@ -149,7 +151,7 @@ class StreetBuilder:
             for s in np.arange(self.start + 5 * side, self.end, 32)
             if self.clear(s, 1)
         ]
-        things += [furniture.sign(draw, s, kerb) for s in self.spots(2.5)]
+        things += [furniture.sign(draw, s, kerb) for s in self.spots(4)]
         things += [furniture.bollard(s, kerb) for s in self.spots(1.5)]
         things += [
             furniture.bin_(draw, s, side * (self.street.half_width + draw.uniform(0.8, 2.0)))

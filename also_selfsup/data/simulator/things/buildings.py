@@ -50,9 +50,9 @@ def building(
         length: Metres along the street.
         tall: Mean height of the neighbourhood.
     """
-    depth, paint = float(generator.uniform(4, 7)), float(np.clip(generator.lognormal(-1.0, 0.4), 0.1, 0.8))
+    depth, paint = float(generator.uniform(4, 7)), float(np.clip(generator.lognormal(-1.0, 0.5), 0.08, 0.9))
     height = float(np.clip(generator.gamma(8, tall / 8), 3, 40))
-    yaw = 0.0 if front > 0 else np.pi
+    yaw = float(generator.normal(0, 0.02) + (0.0 if front > 0 else np.pi))
     recess = generator.uniform(0, 1.2) if generator.random() < 0.5 else 0.0
     split = float(generator.uniform(-0.3, 0.3)) * length
     left, right = (-length / 2, split), (split, length / 2)
