@@ -19,6 +19,7 @@ from also_selfsup.data.base import LidarDataset
 from also_selfsup.evaluation.confusion import confusion_picture, iou_table, save_scores
 from also_selfsup.evaluation.whole_split import score_split
 from also_selfsup.settings.files import load_settings
+from also_selfsup.settings.terminal import set_up_terminal
 from also_selfsup.training.building import network_of, segmentation_transforms
 from also_selfsup.training.datamodule import whole_split_loader
 
@@ -74,6 +75,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Entry of the command line; what a user can mend ends in one line."""
     options = parse()
+    set_up_terminal()
     try:
         evaluate(options, Console())
     except ValueError as error:  # SettingsError, CheckpointError, DatasetError, ScanError and unknown names

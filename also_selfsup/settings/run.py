@@ -22,6 +22,7 @@ from omegaconf.errors import (
 from also_selfsup.settings.limits import SettingsError, check, unknown_key, wrong_type
 from also_selfsup.settings.names import UserError
 from also_selfsup.settings.schema import Settings
+from also_selfsup.settings.terminal import set_up_terminal
 
 PACKAGE = Path(__file__).resolve().parents[1]
 CONFIGS = PACKAGE.parent / "configs"
@@ -44,6 +45,7 @@ def entry(task: Callable[[Settings], None]) -> Callable[[], None]:
 
     @functools.wraps(task)
     def main() -> None:
+        set_up_terminal()
         try:
             _refuse_early(sys.argv[1:])
         except SettingsError as error:

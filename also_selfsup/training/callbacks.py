@@ -1,6 +1,5 @@
-"""Beside the training loop: figures to files, skipped scans to the log, checkpoints to the disk."""
+"""Beside the training loop: rates, skipped scans, and checkpoints to the disk."""
 
-import csv
 import time
 from pathlib import Path
 from typing import Any
@@ -9,61 +8,11 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
-from pytorch_lightning.utilities import rank_zero_only
 
 from also_selfsup.checkpoints.writing import write_atomically
 from also_selfsup.data.base import SkipLog
 from also_selfsup.data.scan import Batch
 from also_selfsup.training.runs import BEST, LAST
-
-
-class EpochLog(Callback):
-    """Writes one row an epoch to logs_train.csv and logs_val.csv of the run's folder.
-
-    A resumed run keeps the rows of the epochs before its checkpoint and writes the others anew.
-
-    Args:
-        folder: Of the run.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    @rank_zero_only
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Add the epoch's training figures."""
-        self._add_row(trainer, "train")
-
-    @rank_zero_only
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Add the epoch's validation figures."""
-        if not trainer.sanity_checking:
-            self._add_row(trainer, "val")
-
-    def _add_row(self, trainer: Trainer, stage: str) -> None:
-        prefix = f"{stage}/"
-        figures = {
-            k.removeprefix(prefix): float(v)
-            for k, v in trainer.callback_metrics.items()
-            if k.startswith(prefix)
-        }
-        row = {"epoch": trainer.current_epoch, "step": trainer.global_step, **figures}
-        path = self.folder / f"logs_{stage}.csv"
-        rows = [old for old in read_log(path) if int(old["epoch"]) < trainer.current_epoch] + [row]
-        temporary = path.with_suffix(".partial")
-        with temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, fieldnames=list(dict.fromkeys(key for one in rows for key in one)))
-            writer.writeheader()
-            writer.writerows(rows)
-        temporary.replace(path)
-
-
-def read_log(path: Path) -> list[dict[str, Any]]:
-    """Rows of a log written by `EpochLog`, oldest first; none where there is no file."""
-    if not path.is_file():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 class Throughput(Callback):
@@ -97,13 +46,13 @@ class SkippedScans(Callback):
     """Names each file that `cfg.data.on_bad_scan=skip` left out, once, and counts them."""
 
     def __init__(self) -> None:
-        self.log = SkipLog()
+        self.found = SkipLog()
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int
     ) -> None:
         """Look at a training batch."""
-        self.log.update(batch["skipped"])
+        self.found.update(batch["skipped"])
 
     def on_validation_batch_start(
         self,
@@ -114,7 +63,7 @@ class SkippedScans(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Look at a validation batch."""
-        self.log.update(batch["skipped"])
+        self.found.update(batch["skipped"])
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

@@ -1,6 +1,7 @@
 """After the last step: one line that says what was done, how well, and what to type next."""
 
 from pytorch_lightning import Trainer
+from pytorch_lightning.callbacks import ModelCheckpoint
 
 from also_selfsup.training.callbacks import SkippedScans, Throughput
 from also_selfsup.training.runs import Run
@@ -12,10 +13,8 @@ def closing_line(trainer: Trainer, run: Run, next_command: str) -> str:
     for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set by Lightning's connector
         if isinstance(callback, Throughput) and callback.rate > 0:
             parts.append(f"{callback.rate:.1f} scans/s")
-        if isinstance(callback, SkippedScans) and callback.log.count:
-            parts.append(f"{callback.log.count} bad scans skipped")
-    best = trainer.checkpoint_callback
-    score = getattr(best, "best_model_score", None)
-    if score is not None:
-        parts.append(f"best {getattr(best, 'monitor', '')} {float(score):.4f}")
+        if isinstance(callback, SkippedScans) and callback.found.count:
+            parts.append(f"{callback.found.count} bad scans skipped")
+        if isinstance(callback, ModelCheckpoint) and callback.best_model_score is not None:
+            parts.append(f"best {callback.monitor} {float(callback.best_model_score):.4f}")
     return f"Done: {', '.join(parts)}. Results in {run.folder}\nNext: {next_command}"

@@ -34,6 +34,7 @@ class TaskModule(LightningModule, ABC):
 
     def __init__(self, settings: Settings, *, metrics: Callable[[], Metric], bar: tuple[str, ...]) -> None:
         super().__init__()
+        torch.manual_seed(settings.seed)  # the weights that the subclass makes next
         self.settings = settings
         self.train_metrics, self.val_metrics = metrics(), metrics()
         self.bar = bar

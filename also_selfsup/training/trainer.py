@@ -4,7 +4,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as lightning
 import torch
 from pytorch_lightning import Callback, LightningDataModule, LightningModule, Trainer
 from pytorch_lightning.callbacks import LearningRateMonitor, RichProgressBar, TQDMProgressBar
@@ -14,11 +13,11 @@ from also_selfsup.settings.limits import SettingsError
 from also_selfsup.settings.schema import Settings
 from also_selfsup.training.callbacks import (
     AtomicCheckpointIO,
-    EpochLog,
     SkippedScans,
     Throughput,
     checkpoint_callbacks,
 )
+from also_selfsup.training.epoch_log import EpochLog
 from also_selfsup.training.runs import Run
 
 
@@ -34,17 +33,14 @@ def build_trainer(
         val_interval: Epochs between validations.
         monitor: Score by which the best checkpoint is chosen.
     """
-    lightning.seed_everything(settings.seed, workers=True, verbose=False)
     options = settings.trainer
     loggers = _loggers(settings, folder)
     callbacks: list[Callback] = [
         Throughput(),
-        EpochLog(folder),
         SkippedScans(),
+        LearningRateMonitor(logging_interval="epoch"),
         *checkpoint_callbacks(folder, monitor=monitor),
     ]
-    if loggers:
-        callbacks.append(LearningRateMonitor(logging_interval="epoch"))
     if settings.logging.progress_bar:
         callbacks.append(_progress_bar())
     return Trainer(
@@ -89,7 +85,7 @@ def resolve_precision(precision: str, accelerator: str) -> Any:
 
 
 def _loggers(settings: Settings, folder: Path) -> list[Logger]:
-    found: list[Logger] = []
+    found: list[Logger] = [EpochLog(folder)]
     if settings.logging.tensorboard:
         found.append(TensorBoardLogger(folder, name="", version=""))
     if settings.logging.wandb:

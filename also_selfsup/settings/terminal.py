@@ -1,0 +1,25 @@
+"""Before the first file is read: what a script shows in the terminal besides its own lines and bars."""
+
+import logging
+import warnings
+
+from rich.logging import RichHandler
+
+# Notices of Lightning and torch that tell a user of these scripts nothing to act on.
+NOISE = (
+    ".*Checkpoint directory .* exists and is not empty.*",
+    ".*isinstance\\(treespec, LeafSpec\\).*",
+    ".*smaller than the logging interval.*",
+    ".*does not have many workers.*",
+    ".*This DataLoader will create .* worker processes.*",
+    ".*Trainer already configured with model summary callbacks.*",
+)
+
+
+def set_up_terminal() -> None:
+    """Show our log lines, keep Lightning's to warnings, and leave out what is only noise."""
+    handler = RichHandler(show_time=False, show_path=False, rich_tracebacks=False)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler])
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    for message in NOISE:
+        warnings.filterwarnings("ignore", message=message)
