@@ -120,15 +120,7 @@ def _describe(x: Tensor) -> str:
 
 def _run(x: NativeVoxels, cells: Tensor, pairs: KernelMap, *, to: int) -> NativeVoxels:
     """The convolution, in autocast's dtype where it is on; the result lies on level `to`."""
-    feats, device = x.feats, x.feats.device.type
-    if torch.is_autocast_enabled(device) and feats.dtype != torch.float64:
-        dtype = torch.get_autocast_dtype(device)
-        feats, cells = feats.to(dtype), cells.to(dtype)
-    if feats.dtype != cells.dtype or feats.shape[1] != cells.shape[1]:
-        raise ValueError(
-            f"features {_describe(feats)} and kernel {_describe(cells)} do not fit: one dtype, "
-            "and as many input channels in both."
-        )
-    with torch.autocast(device, enabled=False):
+    feats, cells = units.autocast(x.feats, cells)
+    with torch.autocast(feats.device.type, enabled=False):
         result = convolve(feats, cells, pairs=pairs, workspace=x.pyramid.workspace)
     return NativeVoxels(result, x.pyramid, to, x.backend)

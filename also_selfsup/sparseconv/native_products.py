@@ -3,7 +3,7 @@
 Letters: V voxels (rows), K cells of a kernel, P pairs, I input channels, O output channels.
 
 A product is small enough for the cache, and opposite cells of a submanifold kernel, which join equally many
-rows, are multiplied as one batch. Products are summed by one segmented sum over output rows; the centre, which
+rows, are multiplied as one batch. One segmented sum over output rows adds the products up; the centre, which
 joins each row with itself, needs no gathering and is added by its own matrix product.
 """
 

@@ -5,6 +5,7 @@ Letters: V voxels (rows), C channels.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -18,6 +19,24 @@ def convolve(x: Voxels, kernel: Tensor, geometry: Geometry) -> Voxels:
     if geometry.kind == "downsample":
         return x.backend.downsample(x, kernel, geometry.size, geometry.stride, geometry.padding)
     return x.backend.upsample(x, kernel, geometry.size)
+
+
+def autocast(feats: Tensor, cells: Tensor) -> tuple[Tensor, Tensor]:
+    """Features and kernel in autocast's dtype where it is on (float64 stays), checked to fit one another.
+
+    Raises:
+        ValueError: Different dtypes or numbers of input channels.
+    """
+    device = feats.device.type
+    if torch.is_autocast_enabled(device) and feats.dtype != torch.float64:
+        dtype = torch.get_autocast_dtype(device)
+        feats, cells = feats.to(dtype), cells.to(dtype)
+    if feats.dtype != cells.dtype or feats.shape[1] != cells.shape[1]:
+        raise ValueError(
+            f"features {tuple(feats.shape)} {feats.dtype} and kernel {tuple(cells.shape)} {cells.dtype} "
+            "do not fit: they need one dtype and as many input channels."
+        )
+    return feats, cells
 
 
 def compose(
@@ -72,14 +91,11 @@ def _call(norm: nn.Module, feats: Tensor) -> Tensor:
 
 def _normalise_one_row(feats: Tensor, norm: nn.BatchNorm1d) -> Tensor:
     """Training on one row: the result is the bias, and a variance of 0 enters the running one."""
-    if (
-        norm.running_mean is not None
-        and norm.running_var is not None
-        and norm.num_batches_tracked is not None
-    ):
-        tracked.add_(1)
-        momentum = 1.0 / float(tracked) if norm.momentum is None else norm.momentum
-        norm.running_mean.lerp_(feats.detach()[0].to(norm.running_mean.dtype), momentum)
-        norm.running_var.mul_(1 - momentum)
+    mean, variance, batches = norm.running_mean, norm.running_var, norm.num_batches_tracked
+    if mean is not None and variance is not None and batches is not None:
+        batches.add_(1)
+        momentum = 1.0 / float(batches) if norm.momentum is None else norm.momentum
+        mean.lerp_(feats.detach()[0].to(mean.dtype), momentum)
+        variance.mul_(1 - momentum)
     normalised = feats - feats
     return normalised if norm.weight is None else normalised * norm.weight + norm.bias
