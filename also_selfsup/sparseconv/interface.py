@@ -10,7 +10,7 @@ of one level agree with one another, and `Backend.features` gives the caller's o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from torch import Tensor, nn
 
@@ -41,6 +41,8 @@ class Voxels(Protocol):
         coords: (V, 4) integer, `[batch, x, y, z]` in cells of this level; row i belongs to row i of `feats`.
         level: Number of down-samplings since the input; with stride 2 a cell is 2**level input voxels wide.
         backend: The library that made these voxels; layers ask it for the arithmetic.
+        notes: What others derived from the cells, by a name of theirs; one dictionary for all voxels of a level
+            of a batch.
     """
 
     @property
@@ -58,6 +60,10 @@ class Voxels(Protocol):
     @property
     def backend(self) -> Backend:
         """The library that made these voxels."""
+
+    @property
+    def notes(self) -> dict[str, Any]:
+        """What was derived from the cells of this level."""
 
     def with_feats(self, feats: Tensor) -> Voxels:
         """The same cells with other features, (V, any number of channels)."""

@@ -9,6 +9,7 @@ quickest, because neighbours then lie near one another in memory.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +41,11 @@ class NativeVoxels:
     def level(self) -> int:
         """Down-samplings since the input."""
         return self.pyramid.levels[self.index].depth
+
+    @property
+    def notes(self) -> dict[str, Any]:
+        """What was derived from the cells of this level."""
+        return self.pyramid.levels[self.index].notes
 
     def with_feats(self, feats: Tensor) -> NativeVoxels:
         """The same cells with other features."""

@@ -9,7 +9,7 @@ offsets at once.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -84,6 +84,7 @@ class Level:
         grid: Bounds of the cells, [0, grid) along x, y, z; None if unbounded.
         origin: How it was made; None for the input.
         maps: Submanifold kernel maps by kernel size.
+        notes: What others derived from the cells (`Voxels.notes`).
     """
 
     coords: Tensor
@@ -95,6 +96,7 @@ class Level:
     grid: Triple | None = None
     origin: Origin | None = None
     maps: dict[Triple, KernelMap] = field(default_factory=dict)
+    notes: dict[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """V."""

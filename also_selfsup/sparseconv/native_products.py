@@ -44,7 +44,7 @@ class _Convolution(torch.autograd.Function):
         return _outputs(_wide(feats), _wide(cells), pairs=pairs, workspace=workspace).to(feats.dtype)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         feats, cells = ctx.saved_tensors
         grad_feats, grad_cells = _gradients(

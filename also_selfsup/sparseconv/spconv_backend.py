@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -28,9 +28,9 @@ try:
     import spconv.pytorch as spconv
 except ImportError as error:
     raise ImportError(
-        "framework spconv: the library is not installed. For the CPU: pip install 'also-selfsup[spconv]'; for a "
-        "GPU the wheel of its CUDA version, e.g. pip install spconv-cu126. Or use cfg.network.framework=native: "
-        "weights are the same for all frameworks."
+        "framework spconv: the library is not installed. For the CPU: pip install 'also-selfsup[spconv]'; "
+        "for a GPU the wheel of its CUDA version, e.g. pip install spconv-cu126. Or take "
+        "cfg.network.framework=native: weights are the same for all frameworks."
     ) from error
 
 ALIGNMENT = 64
@@ -45,6 +45,7 @@ class SpconvVoxels:
     made_by: tuple[Geometry, ...]
     lows: tuple[Triple, ...]
     backend: SpconvBackend
+    shared: dict[Any, dict[str, Any]] = field(default_factory=dict, repr=False)
 
     @property
     def feats(self) -> Tensor:
@@ -62,6 +63,11 @@ class SpconvVoxels:
     def level(self) -> int:
         """Down-samplings since the input."""
         return len(self.made_by)
+
+    @property
+    def notes(self) -> dict[str, Any]:
+        """What was derived from the cells of this level."""
+        return self.shared.setdefault(self.made_by, {})
 
     def with_feats(self, feats: Tensor) -> SpconvVoxels:
         """The same cells with other features."""

@@ -2,16 +2,16 @@
 
 Letters: V voxels (rows), C channels, K cells of a kernel, I input channels, O output channels.
 
-Not run against the library by our tests: no wheels of it exist. They run it against a stand-in of the functional
-interface that is used here (`SparseTensor`, `nn.functional.conv3d`, `nn.utils.fapply`), once as 1.4 has it (batch
-column last, coarse cells in units of input voxels) and once as 2.1 has it (batch column first, cells of the
+Not run against the library by our tests: no wheels of it exist. They run it against a stand-in of the
+functions used here (`SparseTensor`, `nn.functional.conv3d`, `nn.utils.fapply`), once as 1.4 has them (batch
+column last, coarse cells in units of input voxels) and once as 2.1 has them (batch column first, cells of the
 level). Kernels need no conversion: ours is torchsparse's layout.
 """
 
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -28,11 +28,11 @@ try:
 except ImportError as error:
     raise ImportError(
         "framework torchsparse: the library is not installed. Build 1.4 or 2.1 as its authors say "
-        "(https://github.com/mit-han-lab/torchsparse; pip install 'also-selfsup[torchsparse]' names the version). "
-        "Or use cfg.network.framework=native: weights are the same for all frameworks."
+        "(https://github.com/mit-han-lab/torchsparse); the extra also-selfsup[torchsparse] holds the bound. "
+        "Or take cfg.network.framework=native: weights are the same for all frameworks."
     ) from error
 
-# Cells are shifted by multiples of this so that none is negative; it keeps floor(c / 2) up to six levels down.
+# Cells are shifted by multiples of this so that none is negative: floor(c / 2) stays right six levels down.
 ALIGNMENT = 64
 
 
@@ -44,6 +44,7 @@ class TorchsparseVoxels:
     low: Triple
     made_by: tuple[Geometry, ...]
     backend: TorchsparseBackend
+    shared: dict[Any, dict[str, Any]] = field(default_factory=dict, repr=False)
 
     @property
     def feats(self) -> Tensor:
@@ -75,13 +76,18 @@ class TorchsparseVoxels:
         """Down-samplings since the input."""
         return len(self.made_by)
 
+    @property
+    def notes(self) -> dict[str, Any]:
+        """What was derived from the cells of this level."""
+        return self.shared.setdefault(self.made_by, {})
+
     def with_feats(self, feats: Tensor) -> TorchsparseVoxels:
         """The same cells with other features."""
         return replace(self, sparse=fapply(self.sparse, lambda _: feats))
 
 
 class TorchsparseBackend(Backend):
-    """The operations of `Backend` by `torchsparse.nn.functional.conv3d`, which takes the kernel as an argument."""
+    """The operations of `Backend` by `torchsparse.nn.functional.conv3d`, which is given the kernel."""
 
     name = "torchsparse"
 
