@@ -5,10 +5,11 @@ from collections.abc import Callable, Sequence
 from also_selfsup.networks.backbone import Backbone, freeze_but_classifier, replace_classifier
 from also_selfsup.networks.interpnet import InterpNet
 from also_selfsup.networks.minkunet import MinkUNet18, MinkUNet18SC, MinkUNet34
+from also_selfsup.networks.spvcnn import SPVCNN, SPVCNN0p5
 from also_selfsup.settings.names import choose
 
 BACKBONES: dict[str, Callable[..., Backbone]] = {
-    network.__name__: network for network in (MinkUNet18, MinkUNet18SC, MinkUNet34)
+    network.__name__: network for network in (MinkUNet18, MinkUNet18SC, MinkUNet34, SPVCNN, SPVCNN0p5)
 }
 DECODERS: dict[str, type[InterpNet]] = {"InterpNet": InterpNet}
 

@@ -21,7 +21,7 @@ def _make_batch(counts: tuple[int, ...] = (40, 25), *, channels: int = 2, seed: 
         "voxel_coords": coords,
         "voxel_coords_batch": torch.arange(len(counts)).repeat_interleave(torch.tensor(counts)),
         "voxel_x": torch.randn(count, channels, generator=generator, dtype=torch.float64),
-        "voxel_to_pc_id": torch.randint(count, (2 * count,), generator=generator),
+        "voxel_to_pc_id": torch.randint(max(count, 1), (2 * count,), generator=generator),
     }
 
 

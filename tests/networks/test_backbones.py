@@ -105,6 +105,16 @@ def test_bfloat16_stays_near_single_precision(name: str, make_batch: Make, make_
     assert (rough - exact).square().mean().sqrt() < 0.2 * exact.std()
 
 
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("count", [0, 1])
+def test_trains_on_one_voxel_and_on_none(name: str, count: int, make_batch: Make, make_net: Make) -> None:
+    net, batch = make_net(name).train(), make_batch((count,))
+    latents = net(batch)["latents"]
+    latents.sum().backward()
+    assert latents.shape == (2 * count, 5) and latents.isfinite().all()
+    assert all(value.isfinite().all() for value in net.state_dict().values())
+
+
 def test_dropout_of_spvcnn_acts_in_training_only(make_batch: Make, make_net: Make) -> None:
     batch, net = make_batch(), make_net("SPVCNN")
     rates = [module.p for module in net.modules() if isinstance(module, nn.Dropout)]
