@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from also_selfsup.data.scan import Batch
@@ -230,3 +231,13 @@ def test_real_scans(shared_data: Path, make_batch: Callable[..., Batch], generat
     assert torch.isfinite(found["pos_non_manifold"]).all()
     cells = [len(np.unique(np.trunc(cloud / np.float32(0.1)), axis=0)) for cloud in clouds]
     assert np.bincount(found["batch"].numpy()).tolist() == [min(count, 16384) for count in cells]
+
+
+def test_any_point_of_a_voxel_may_give_its_input(
+    make_batch: Callable[..., Batch], generator: torch.Generator
+) -> None:
+    batch = make_batch([[[1.01, 1.0, 1.0], [1.06, 1.0, 1.0]]] * 1000)
+    wide = replace(SEGMENTATION, grid_size=0.04, voxel_size=0.5)
+    found = wide(batch, generator, training=False)
+    assert len(found["pos"]) == 2000 and len(found["voxel_x"]) == 1000
+    assert stats.binomtest(int(found["voxel_x"].sum()), 1000, 0.5).pvalue > 1e-3
