@@ -41,8 +41,8 @@ class Voxels(Protocol):
         coords: (V, 4) integer, `[batch, x, y, z]` in cells of this level; row i belongs to row i of `feats`.
         level: Number of down-samplings since the input; with stride 2 a cell is 2**level input voxels wide.
         backend: The library that made these voxels; layers ask it for the arithmetic.
-        notes: What others derived from the cells, by a name of theirs; one dictionary for all voxels of a level
-            of a batch.
+        notes: What others derived from the cells, by a name of theirs; one dictionary for all voxels of
+            a level of a batch.
     """
 
     @property

@@ -2,9 +2,9 @@
 
 Letters: N points, V voxels of a level, C channels.
 
-The points are the cells of level 0 at their whole numbers, not the lidar's points (as in the published SPVCNN),
-so on level 0 both operations are the identity. Which rows mix, and by which weights, is found once per level
-and batch.
+The points are the cells of level 0 at their whole numbers, not the lidar's points (as in the published
+SPVCNN), so on level 0 both operations are the identity. Which rows mix, by which weights, is found once per
+level and batch.
 """
 
 from __future__ import annotations

@@ -73,13 +73,14 @@ def normalise(feats: Tensor, norm: nn.Module) -> Tensor:
     """Batch-norm of (V, C) over the rows, defined for any V.
 
     torch refuses to train on a single row and spoils the running statistics on none. Sparse tensors can have
-    both (a scan with one cell): no row leaves everything as it is, one row counts as variance 0.
+    both (a scan with one cell): no row leaves the statistics as they are, one row counts as variance 0.
     """
     if not isinstance(norm, nn.BatchNorm1d) or not norm.training or len(feats) > 1:
         return _call(norm, feats)
-    if len(feats) == 0:
-        return feats
-    return _normalise_one_row(feats, norm)
+    if len(feats):
+        _track_one_row(feats, norm)
+    normalised = feats - feats
+    return normalised if norm.weight is None else normalised * norm.weight + norm.bias
 
 
 def _call(norm: nn.Module, feats: Tensor) -> Tensor:
@@ -89,13 +90,11 @@ def _call(norm: nn.Module, feats: Tensor) -> Tensor:
     return normalised
 
 
-def _normalise_one_row(feats: Tensor, norm: nn.BatchNorm1d) -> Tensor:
-    """Training on one row: the result is the bias, and a variance of 0 enters the running one."""
+def _track_one_row(feats: Tensor, norm: nn.BatchNorm1d) -> None:
+    """Running statistics after a row with a variance of 0."""
     mean, variance, batches = norm.running_mean, norm.running_var, norm.num_batches_tracked
     if mean is not None and variance is not None and batches is not None:
         batches.add_(1)
         momentum = 1.0 / float(batches) if norm.momentum is None else norm.momentum
         mean.lerp_(feats.detach()[0].to(mean.dtype), momentum)
         variance.mul_(1 - momentum)
-    normalised = feats - feats
-    return normalised if norm.weight is None else normalised * norm.weight + norm.bias
