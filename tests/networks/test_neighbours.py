@@ -1,5 +1,8 @@
 """The radius search against brute force over all pairs."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -68,6 +71,20 @@ def test_float64_decides_where_float32_cannot() -> None:
     zeros = torch.zeros(2, dtype=torch.int64)
     found = radius_pairs(query, support, query_batch=zeros[:1], support_batch=zeros, radius=1.0)
     assert as_set(found) == {(0, 0)}
+
+
+def test_equals_brute_force_on_a_real_scan(shared_data: Path) -> None:
+    path = min((shared_data / "nuscenes" / "samples" / "LIDAR_TOP").glob("*.pcd.bin"))
+    scan = torch.from_numpy(np.fromfile(path, dtype="<f4").reshape(-1, 5)[:, :3].copy())
+    # Whole scan, thousands of points on the car itself among them: balls far above the usual cap.
+    query = scan[:: len(scan) // 50] + 0.05
+    batches = {"query_batch": torch.zeros(len(query)).long(), "support_batch": torch.zeros(len(scan)).long()}
+    pair_query, pair_support = radius_pairs(
+        query, scan, **batches, radius=1.0, limit=len(scan), most_candidates=100_000
+    )
+    near = (query[:, None].double() - scan.double()).square().sum(dim=2) < 1
+    assert (pair_query * len(scan) + pair_support).sort().values.equal(near.flatten().nonzero()[:, 0])
+    assert near.sum() > 32 * len(query)
 
 
 def test_a_tiny_radius_in_a_huge_cloud() -> None:
