@@ -88,5 +88,5 @@ def _override(key: str, value: Any) -> str:
     """A word of Hydra's command line; a value with a character of its grammar stands in quotes."""
     text = f"[{','.join(map(str, value))}]" if isinstance(value, list) else str(value)
     if not isinstance(value, list) and not re.fullmatch(r"[\w./+:~-]+", text):
-        text = "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+        text = "'" + re.sub(r"(\\+)(?='|$)", r"\1\1", text).replace("'", "\\'") + "'"
     return f"cfg.{key}={text}"

@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import asdict
+from functools import reduce
 from pathlib import Path
 from typing import Any, cast
 
@@ -74,11 +75,12 @@ def flat_values(settings: Settings) -> dict[str, Any]:
     return dict(_flatten(asdict(settings), ""))
 
 
-def _known_part(content: DictConfig) -> tuple[Any, list[str]]:
+def _known_part(content: DictConfig) -> tuple[dict[str, Any], list[str]]:
     """The part of a file that the schema knows, under its names, and the keys that are left."""
     flat = _flatten(cast(dict[str, Any], OmegaConf.to_container(content)), "")
     names = flat_values(Settings())
-    known, unused = OmegaConf.create(), []
+    known: dict[str, Any] = {}
+    unused = []
     for key, value in flat:
         name = PUBLISHED_NAMES.get(key, key)
         if name not in names:
@@ -86,7 +88,8 @@ def _known_part(content: DictConfig) -> tuple[Any, list[str]]:
             continue
         if isinstance(value, str) and "${" in value:
             value = _resolved(content, key)
-        OmegaConf.update(known, name, value, force_add=True)
+        *groups, last = name.split(".")
+        reduce(lambda tree, group: tree.setdefault(group, {}), groups, known)[last] = value
     return known, sorted(unused)
 
 

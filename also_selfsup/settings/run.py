@@ -3,12 +3,14 @@
 import functools
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
 
 import hydra
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import (
@@ -132,7 +134,9 @@ def explain(error: BaseException, *, below: str = "") -> str:
 def _compose(overrides: list[str]) -> DictConfig:
     register()
     try:
-        with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        # Inside a running script Hydra has its folder already, and refuses to be told again.
+        running = GlobalHydra.instance().is_initialized()
+        with nullcontext() if running else initialize_config_dir(str(CONFIGS), version_base="1.3"):
             config = compose("config", overrides)
     except MissingConfigException as error:
         asked = str(error.missing_cfg_file).replace("/", "=")
