@@ -52,14 +52,15 @@ class LidarDataset(Dataset[Scan], ABC):
         ValueError: An unknown split or another bad value.
     """
 
+    # What a data set says of itself, besides the three methods below.
     splits: ClassVar[tuple[str, ...]]
     label_map: ClassVar[LabelMap]
-    class_names: ClassVar[tuple[str, ...]]
-    columns: ClassVar[int]
-    read_points: ClassVar[Callable[[Path], Points]]
-    read_raw_labels: ClassVar[Callable[..., Labels]]
-    submission_dtype: ClassVar[str]
-    source: ClassVar[str]
+    class_names: ClassVar[tuple[str, ...]]  # by training label; the first is "ignore"
+    columns: ClassVar[int]  # float32 values a point in a scan file
+    read_points: ClassVar[Callable[[Path], Points]]  # one of formats.py
+    read_raw_labels: ClassVar[Callable[..., Labels]]  # one of formats.py, called with count=
+    submission_dtype: ClassVar[str]  # of the raw classes in a submission
+    source: ClassVar[str]  # where to get it, for the messages
 
     files: NDArray[np.bytes_]
 
