@@ -30,7 +30,7 @@ def evaluate(options: argparse.Namespace, console: Console) -> None:
     settings = replace(settings, dataset_root=options.dataset_root or settings.dataset_root)
     loader, dataset = whole_split_loader(settings, options.split, labels=not options.no_labels)
     net = network_of(settings, out_channels=len(dataset.class_names))
-    console.print(str(load_file(net, options.ckpt, prefix=NET)), soft_wrap=True)
+    load_file(net, options.ckpt, prefix=NET)
     device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     folder = options.save_predictions
     matrix = score_split(

@@ -25,8 +25,7 @@ def finetune(settings: Settings) -> Run:
     module = SegmentationModule(settings, data.train_set.class_names)
     if stage.checkpoint_dir is not None and stage.checkpoint_name is not None:
         path = resolve_path(stage.checkpoint_dir) / stage.checkpoint_name
-        report = load_file(module.net, path, prefix=BACKBONE, allow_missing=("classifier.*",))
-        Console().print(str(report), soft_wrap=True)
+        load_file(module.net, path, prefix=BACKBONE, allow_missing=("classifier.*",))
     start = (
         f"{Path(stage.checkpoint_name).stem if stage.checkpoint_name else 'scratch'}_skip{stage.skip_ratio}"
     )

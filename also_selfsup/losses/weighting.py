@@ -29,7 +29,7 @@ def weighted_sum(
         fields: batch fields and network results together.
         weights: factor by loss name.
         terms: how many terms a loss is the mean of, by its name; absent where it is no mean.
-        share: where several processes average their gradients, scales a process's mean by its number of terms,
+        share: where processes average their gradients, scales this process's mean by its number of terms,
             so that the average is the mean over the terms of all.
 
     Returns:

@@ -3,8 +3,6 @@
 import logging
 import warnings
 
-from rich.logging import RichHandler
-
 # Notices of Lightning and torch that tell a user of these scripts nothing to act on.
 NOISE = (
     ".*Checkpoint directory .* exists and is not empty.*",
@@ -18,8 +16,7 @@ NOISE = (
 
 def set_up_terminal() -> None:
     """Show our log lines, keep Lightning's to warnings, and leave out what is only noise."""
-    handler = RichHandler(show_time=False, show_path=False, rich_tracebacks=False)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler])
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     for message in NOISE:
         warnings.filterwarnings("ignore", message=message)
