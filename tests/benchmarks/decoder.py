@@ -21,7 +21,7 @@ def street(scans: int, *, points: int, queries: int) -> dict[str, Any]:
     generator = torch.Generator().manual_seed(0)
     count = scans * points
     distance, angle, height, wall = torch.rand(4, count, generator=generator)
-    distance, angle = 3 + 47 * distance**2.2, 2 * torch.pi * angle
+    distance, angle = 3 + 47 * distance**3, 2 * torch.pi * angle
     z = torch.where(wall < 0.6, -1.8, 6 * height - 1.8)
     pos = torch.stack([distance * angle.cos(), distance * angle.sin(), z], dim=1)
     chosen = torch.rand(scans, points, generator=generator).argsort(dim=1)[:, :queries]
