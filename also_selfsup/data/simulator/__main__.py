@@ -1,4 +1,4 @@
-"""Command: `python -m also_selfsup.data.simulator --layout nuscenes --root PATH --scenes 10 --frames-per-scene 10`."""
+"""Simulate a street under a lidar and write the scans in a data set's native layout."""
 
 from __future__ import annotations
 
@@ -50,10 +50,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console(stderr=True)
     try:
         root = simulate(
-            options.root, layout=options.layout, scenes=scene_counts(options.scenes), seed=options.seed,
-            frames_per_scene=options.frames_per_scene, sensor=options.sensor, azimuth_steps=options.azimuth_steps,
-            version=options.version, workers=options.workers, progress=not options.quiet, overwrite=options.overwrite,
-        )  # fmt: skip
+            options.root,
+            layout=options.layout,
+            scenes=scene_counts(options.scenes),
+            seed=options.seed,
+            frames_per_scene=options.frames_per_scene,
+            sensor=options.sensor,
+            azimuth_steps=options.azimuth_steps,
+            version=options.version,
+            workers=options.workers,
+            progress=not options.quiet,
+            overwrite=options.overwrite,
+        )
     except (ValueError, FileExistsError) as error:
         console.print(f"error: {error}", style="red", highlight=False, markup=False)
         return 2

@@ -1,51 +1,54 @@
 """Where rays enter and leave simple bodies, pair by pair.
 
-Every function takes origins and directions as three arrays (P,) each, in the body's own frame (middle at 0, axes along
-the body), and half sizes likewise, for P ray-body pairs; it answers (P,) distances of entry and exit along the ray.
-A ray misses where exit < entry. Directions need not have length one: distances are in their unit.
+Every function takes origins and directions as three arrays (N,) each, in the body's own frame (middle at 0,
+axes along the body), and half sizes likewise, for N ray-body pairs; it answers (N,) distances of entry and
+exit along the ray. A ray misses where exit < entry. Directions need not have length one: distances are in
+their unit.
 """
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Sequence
 
-Array = NDArray[np.float32]
-Triple = tuple[Array, Array, Array]
+import numpy as np
+
+from also_selfsup.data.simulator.arrays import Axes, Floats
+
 TINY = np.float32(1e-9)
 
 
-def _nonzero(values: Array) -> Array:
+def _nonzero(values: Floats) -> Floats:
     return np.where(np.abs(values) < TINY, TINY, values)
 
 
-def box(origin: Triple, direction: Triple, half: Triple) -> tuple[Array, Array]:
-    """Entry and exit of axis-aligned boxes (slabs)."""
-    entry: Array | None = None
-    exit_: Array | None = None
-    for start, speed, size in zip(origin, direction, half, strict=True):
-        inverse = 1 / _nonzero(speed)
-        middle, reach = -start * inverse, size * np.abs(inverse)
-        near, far = middle - reach, middle + reach
-        entry = near if entry is None else np.maximum(entry, near)
-        exit_ = far if exit_ is None else np.minimum(exit_, far)
-    assert entry is not None and exit_ is not None
-    return entry, exit_
+def _slab(start: Floats, speed: Floats, *, half: Floats) -> tuple[Floats, Floats]:
+    inverse = 1 / _nonzero(speed)
+    middle, reach = -start * inverse, half * np.abs(inverse)
+    return middle - reach, middle + reach
 
 
-def frustum(origin: Triple, direction: Triple, half: Triple, taper: Triple) -> tuple[Array, Array]:
-    """Entry and exit of boxes whose front, rear and sides give way by `taper` metres per metre above the bottom."""
+def box(origin: Axes, direction: Axes, *, half: Axes) -> tuple[Floats, Floats]:
+    """Entry and exit of axis-aligned boxes."""
+    (x, x_), (y, y_), (z, z_) = (_slab(o, d, half=h) for o, d, h in zip(origin, direction, half, strict=True))
+    return np.maximum(np.maximum(x, y), z), np.minimum(np.minimum(x_, y_), z_)
+
+
+def frustum(origin: Axes, direction: Axes, *, half: Axes, taper: Axes) -> tuple[Floats, Floats]:
+    """Entry and exit of boxes whose front, rear and sides lean inwards.
+
+    `taper` is, for front, rear and both sides, how many metres they give way per metre above the bottom.
+    """
     x, y, z = origin
     dx, dy, dz = direction
     length, width, height = half
     front, rear, side = taper
-    height_above = z + height
-    entry, exit_ = box((z, z, z), (dz, dz, dz), (height, height, height))
+    above = z + height
+    entry, exit_ = _slab(z, dz, half=height)
     planes = (
-        (length - x - front * height_above, dx + front * dz),
-        (length + x - rear * height_above, rear * dz - dx),
-        (width - y - side * height_above, dy + side * dz),
-        (width + y - side * height_above, side * dz - dy),
+        (length - x - front * above, dx + front * dz),
+        (length + x - rear * above, rear * dz - dx),
+        (width - y - side * above, dy + side * dz),
+        (width + y - side * above, side * dz - dy),
     )
     for room, approach in planes:
         approach = _nonzero(approach)
@@ -55,28 +58,28 @@ def frustum(origin: Triple, direction: Triple, half: Triple, taper: Triple) -> t
     return entry, exit_
 
 
-def _quadric(start: tuple[Array, ...], speed: tuple[Array, ...]) -> tuple[Array, Array]:
-    # The closest point to the middle first: the textbook discriminant b*b - a*c loses all digits for thin poles far away.
-    a = np.maximum(sum(v * v for v in speed), TINY)
-    nearest = -sum(s * v for s, v in zip(start, speed, strict=True)) / a
+def _unit_ball(start: Sequence[Floats], speed: Sequence[Floats]) -> tuple[Floats, Floats]:
+    # The point nearest to the middle first: the textbook b * b - a * c loses all digits for thin poles far
+    # away.
+    square = np.maximum(sum(v * v for v in speed), TINY)
+    nearest = -sum(s * v for s, v in zip(start, speed, strict=True)) / square
     offset = sum((s + nearest * v) ** 2 for s, v in zip(start, speed, strict=True))
-    reach = np.sqrt(np.maximum(1 - offset, 0) / a)
+    reach = np.sqrt(np.maximum(1 - offset, 0) / square)
     missed = offset > 1
     return np.where(missed, np.inf, nearest - reach), np.where(missed, -np.inf, nearest + reach)
 
 
-def cylinder(origin: Triple, direction: Triple, half: Triple) -> tuple[Array, Array]:
+def cylinder(origin: Axes, direction: Axes, *, half: Axes) -> tuple[Floats, Floats]:
     """Entry and exit of upright cylinders with caps; half length and half width may differ (elliptic)."""
-    length, width, height = half
-    entry, exit_ = _quadric(
-        (origin[0] / length, origin[1] / width), (direction[0] / length, direction[1] / width)
-    )
-    low, high = box((origin[2],) * 3, (direction[2],) * 3, (height,) * 3)
+    start = [o / h for o, h in zip(origin[:2], half[:2], strict=True)]
+    speed = [d / h for d, h in zip(direction[:2], half[:2], strict=True)]
+    entry, exit_ = _unit_ball(start, speed)
+    low, high = _slab(origin[2], direction[2], half=half[2])
     return np.maximum(entry, low), np.minimum(exit_, high)
 
 
-def ellipsoid(origin: Triple, direction: Triple, half: Triple) -> tuple[Array, Array]:
+def ellipsoid(origin: Axes, direction: Axes, *, half: Axes) -> tuple[Floats, Floats]:
     """Entry and exit of ellipsoids."""
-    start = tuple(o / h for o, h in zip(origin, half, strict=True))
-    speed = tuple(d / h for d, h in zip(direction, half, strict=True))
-    return _quadric(start, speed)
+    start = [o / h for o, h in zip(origin, half, strict=True)]
+    speed = [d / h for d, h in zip(direction, half, strict=True)]
+    return _unit_ball(start, speed)

@@ -1,4 +1,4 @@
-"""What things of the simulated street are made of and called: the kinds a point can have, with their ids in the real data sets."""
+"""The kinds of things in the simulated street, and what each is called in the real data sets."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Kind(IntEnum):
 
 
 class KindFacts(NamedTuple):
-    """Facts of one kind: ids in the real label sets, roughness of its surface in metres, name in nuScenes annotations."""
+    """Facts of one kind: ids in real label sets, roughness in metres, category of nuScenes' boxes."""
 
     nuscenes: int
     kitti: int
@@ -82,14 +82,15 @@ FACTS: dict[Kind, KindFacts] = {
 }
 
 NUSCENES_CATEGORIES: tuple[str, ...] = (
-    "noise", "animal", "human.pedestrian.adult", "human.pedestrian.child", "human.pedestrian.construction_worker",
-    "human.pedestrian.personal_mobility", "human.pedestrian.police_officer", "human.pedestrian.stroller",
-    "human.pedestrian.wheelchair", "movable_object.barrier", "movable_object.debris",
-    "movable_object.pushable_pullable", "movable_object.trafficcone", "static_object.bicycle_rack",
-    "vehicle.bicycle", "vehicle.bus.bendy", "vehicle.bus.rigid", "vehicle.car", "vehicle.construction",
-    "vehicle.emergency.ambulance", "vehicle.emergency.police", "vehicle.motorcycle", "vehicle.trailer",
-    "vehicle.truck", "flat.driveable_surface", "flat.other", "flat.sidewalk", "flat.terrain", "static.manmade",
-    "static.other", "static.vegetation", "vehicle.ego",
+    "noise", "animal", "human.pedestrian.adult", "human.pedestrian.child",
+    "human.pedestrian.construction_worker", "human.pedestrian.personal_mobility",
+    "human.pedestrian.police_officer", "human.pedestrian.stroller", "human.pedestrian.wheelchair",
+    "movable_object.barrier", "movable_object.debris", "movable_object.pushable_pullable",
+    "movable_object.trafficcone", "static_object.bicycle_rack", "vehicle.bicycle", "vehicle.bus.bendy",
+    "vehicle.bus.rigid", "vehicle.car", "vehicle.construction", "vehicle.emergency.ambulance",
+    "vehicle.emergency.police", "vehicle.motorcycle", "vehicle.trailer", "vehicle.truck",
+    "flat.driveable_surface", "flat.other", "flat.sidewalk", "flat.terrain", "static.manmade", "static.other",
+    "static.vegetation", "vehicle.ego",
 )  # fmt: skip
 
 

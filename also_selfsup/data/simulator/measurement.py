@@ -1,6 +1,6 @@
 """From first hits to what a lidar reports: strength of the return, losses, noise, windows in house fronts.
 
-Letters: R rays of a turn.
+Letters: R rays of a turn, N rays that hit a part, G rays that hit the ground.
 """
 
 from __future__ import annotations
@@ -11,91 +11,140 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from also_selfsup.data.simulator.arrays import Axes, Bools, Floats, Ints
+from also_selfsup.data.simulator.ground import Street
 from also_selfsup.data.simulator.kinds import ROUGHNESS, Kind
-from also_selfsup.data.simulator.parts import Shape
+from also_selfsup.data.simulator.parts import LocalFrames, Shape, picked
+from also_selfsup.data.simulator.raycast import Nearest
 from also_selfsup.data.simulator.sensors import NOISE_PER_METRE, SensorModel
+from also_selfsup.data.simulator.view import View
 
-Array = NDArray[np.float32]
+GRAIN = 0.4  # standard deviation of the logarithm of a surface's reflectance from point to point
+WINDOW_LOSS = 0.6  # chance that a window answers nothing
+# Grass is a thicket of blades and answers grazing light too; leaves face anywhere.
+GRASS_FLOOR, LEAF_COSINE = 0.4, 0.6
 
 
 @dataclass(frozen=True)
 class Returns:
-    """One turn of the sensor, a row per ray in firing order (R = C * K, rings lowest first).
+    """One turn of the sensor, a row per ray (R).
 
-    Shapes: distance (R,) with inf where nothing came back, strength (R,) where 1 is a white wall hit head-on and more
-    is a retro-reflector, kind (R,), object (R,) with -1 for ground and nothing.
+    Shapes: distance (R,) with inf where nothing came back; strength (R,) where 1 is a white wall hit head-on
+    and more a retro-reflector; kind (R,); object (R,) with -1 for the ground and for nothing.
     """
 
-    distance: Array
-    strength: Array
-    kind: NDArray[np.int64]
-    object: NDArray[np.int64]
+    distance: Floats
+    strength: Floats
+    kind: Ints
+    object: Ints
 
 
-def incidence(
-    parts: NDArray[Any], local: tuple[Array, Array, Array], turned: tuple[Array, Array, Array]
-) -> Array:
-    """Cosine (R,) between ray and surface normal at hits `local` (three (R,)) on parts (R,), all in the parts' frames."""
-    half, taper = parts["half"], parts["taper"]
+def measure(
+    hits: Nearest, view: View, *, parts: NDArray[Any], street: Street, generator: np.random.Generator
+) -> Returns:
+    """Turn first hits into returns; rays with no part but a finite distance hit the ground of `street`."""
+    count = len(hits.distance)
+    distance, lost = hits.distance.copy(), np.zeros(count, dtype=bool)
+    kind, owner = np.zeros(count, dtype=np.int64), np.full(count, -1, dtype=np.int64)
+    reflectance, cosine = np.zeros(count, np.float32), np.zeros(count, np.float32)
+    ground = np.flatnonzero((hits.part < 0) & np.isfinite(distance))
+    kind[ground], reflectance[ground], cosine[ground] = _ground_hits(
+        distance[ground], ground, view=view, street=street
+    )
+    hit = np.flatnonzero(hits.part >= 0)
+    struck = parts[hits.part[hit]]
+    local, direction = local_hits(struck, distance[hit], direction=picked(view.level, hit))
+    kind[hit], owner[hit], reflectance[hit] = struck["kind"], struck["object"], struck["reflectance"]
+    cosine[hit] = incidence(struck, local, direction=direction)
+    pane, deeper = house_windows(struck, local, direction=direction)
+    distance[hit] += deeper
+    lost[hit] = generator.random(len(hit)) < np.where(pane, WINDOW_LOSS, struck["dropout"])
+    strength, seen = detect(distance, reflectance, cosine=cosine, sensor=view.sensor, generator=generator)
+    seen &= ~lost
+    measured = noisy(distance, kind, sensor=view.sensor, generator=generator)
+    return Returns(
+        distance=np.where(seen, measured, np.float32(np.inf)),
+        strength=np.where(seen, strength, np.float32(0)),
+        kind=np.where(seen, kind, int(Kind.NOTHING)),
+        object=np.where(seen, owner, -1),
+    )
+
+
+def _ground_hits(distance: Floats, ray: Ints, *, view: View, street: Street) -> tuple[Ints, Floats, Floats]:
+    """Kind, reflectance and cosine of incidence (G,) of the ground where rays (G,) meet it."""
+    x, y = (float(view.position[axis]) + distance * view.world[axis][ray] for axis in (0, 1))
+    kind, reflectance = street.surface(x, y)
+    floor = np.where(kind == Kind.TERRAIN, np.float32(GRASS_FLOOR), np.float32(0))
+    return kind, reflectance, floor + (1 - floor) * np.abs(view.world[2][ray])
+
+
+def local_hits(parts: NDArray[Any], distance: Floats, *, direction: Axes) -> tuple[Axes, Axes]:
+    """Hit points and directions (N,) in the frames of the parts (N,) that were hit."""
+    frames = LocalFrames(parts)
+    turned = frames.turned(np.arange(len(parts)), direction)
+    x, y, z = (origin + distance * speed for origin, speed in zip(frames.origin, turned, strict=True))
+    return (x, y, z), turned
+
+
+def incidence(parts: NDArray[Any], local: Axes, *, direction: Axes) -> Floats:
+    """Cosine (N,) between rays and surface normals at hits on parts (N,), all in the parts' frames."""
+    length, width, height = parts["half"].T
+    front, rear, side = parts["taper"].T
     x, y, z = local
-    above = z + half[:, 2]
-    zero, one = np.zeros_like(x), np.ones_like(x)
-    slack = np.stack([
-        half[:, 0] - x - taper[:, 0] * above, half[:, 0] + x - taper[:, 1] * above,
-        half[:, 1] - np.abs(y) - taper[:, 2] * above, half[:, 2] - np.abs(z),
-    ])  # fmt: skip
-    faces = np.stack([
-        np.stack([one, zero, taper[:, 0]]), np.stack([-one, zero, taper[:, 1]]),
-        np.stack([zero, np.sign(y), taper[:, 2]]), np.stack([zero, zero, np.sign(z)]),
-    ])  # fmt: skip
-    normal = np.take_along_axis(faces, np.argmin(np.abs(slack), axis=0)[None, None], axis=0)[0]
-    is_cap = half[:, 2] - np.abs(z) < 1e-3
-    round_ = np.stack([x / half[:, 0] ** 2, y / half[:, 1] ** 2, z / half[:, 2] ** 2])
-    barrel = np.stack([round_[0], round_[1], zero])
-    barrel = np.where(is_cap, np.stack([zero, zero, one]), barrel)
-    normal = np.where(parts["shape"] == Shape.ELLIPSOID, round_, normal)
+    none, one = np.zeros_like(x), np.ones_like(x)
+    above = z + height
+    room = [
+        length - x - front * above,
+        length + x - rear * above,
+        width - np.abs(y) - side * above,
+        height - np.abs(z),
+    ]
+    faces = [(one, none, front), (-one, none, rear), (none, np.sign(y), side), (none, none, np.sign(z))]
+    face = np.argmin(np.abs(room), axis=0)
+    normal = np.stack([np.choose(face, [normals[axis] for normals in faces]) for axis in range(3)])
+    outward = np.stack([x / length**2, y / width**2, z / height**2])
+    cap = height - np.abs(z) < 1e-3
+    barrel = np.where(cap, np.stack([none, none, one]), np.stack([outward[0], outward[1], none]))
+    normal = np.where(parts["shape"] == Shape.ELLIPSOID, outward, normal)
     normal = np.where(parts["shape"] == Shape.CYLINDER, barrel, normal)
-    length = np.sqrt((normal**2).sum(0)) + 1e-12
-    cosine = np.abs(sum(n * d for n, d in zip(normal, turned, strict=True))) / length
-    # A leaf faces anywhere.
-    return np.where(parts["free_path"] > 0, np.float32(0.6), cosine).astype(np.float32)
+    cosine = np.abs((normal * np.stack(direction)).sum(0)) / (np.sqrt((normal**2).sum(0)) + 1e-12)
+    return np.where(parts["free_path"] > 0, LEAF_COSINE, cosine).astype(np.float32)
 
 
-def windows_of_houses(
-    parts: NDArray[Any], local: tuple[Array, Array, Array], turned: tuple[Array, Array, Array]
-) -> tuple[NDArray[np.bool_], Array]:
-    """Which hits (R,) on house fronts fall on a window, and how much further the ray goes to reach its pane (R,)."""
+def house_windows(parts: NDArray[Any], local: Axes, *, direction: Axes) -> tuple[Bools, Floats]:
+    """Which hits (N,) on houses fall on a window, and how much further the ray goes to its pane (N,)."""
     x, y, z = local
-    half = parts["half"]
-    end = half[:, 0] - np.abs(x) < 0.02
-    place, facing = np.where(end, y, x), np.abs(np.where(end, turned[0], turned[1]))
-    upright = half[:, 2] - np.abs(z) > 0.02
-    large = (half[:, 2] > 1.4) & (np.where(end, half[:, 1], half[:, 0]) > 1.2)
-    storey = np.mod(z + half[:, 2], 3.1)
-    pane = (np.mod(place, 2.4) < 1.25) & (storey > 0.95) & (storey < 2.35) & upright & large
-    pane &= parts["kind"] == Kind.BUILDING
+    length, width, height = parts["half"].T
+    at_end = length - np.abs(x) < 0.02
+    place, facing = np.where(at_end, y, x), np.abs(np.where(at_end, direction[0], direction[1]))
+    front = (parts["kind"] == Kind.BUILDING) & (height - np.abs(z) > 0.02)
+    large = (height > 1.4) & (np.where(at_end, width, length) > 1.2)
+    storey = np.mod(z + height, 3.1)
+    pane = front & large & (np.mod(place, 2.4) < 1.25) & (storey > 0.95) & (storey < 2.35)
     return pane, np.where(pane, 0.18 / np.maximum(facing, 0.25), 0).astype(np.float32)
 
 
 def detect(
-    distance: Array, reflectance: Array, cosine: Array, *, sensor: SensorModel, generator: np.random.Generator
-) -> tuple[Array, NDArray[np.bool_]]:
+    distance: Floats,
+    reflectance: Floats,
+    *,
+    cosine: Floats,
+    sensor: SensorModel,
+    generator: np.random.Generator,
+) -> tuple[Floats, Bools]:
     """Strength (R,) of returns, and whether (R,) the sensor notices them.
 
-    Strength falls with the angle of incidence (Lambert); what reaches the detector falls with the squared distance too.
+    Strength falls with the angle of incidence (Lambert); what reaches the detector falls with the squared
+    distance.
     """
-    retro = reflectance > 1
-    strength = reflectance * np.where(retro, 0.4 + 0.6 * cosine, cosine)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        power = np.log(np.maximum(strength, 1e-6) / (np.maximum(distance, 1.0) ** 2 * sensor.sensitivity))
-    chance = 1 / (1 + np.exp(-2 * np.nan_to_num(power, nan=-20).clip(-20, 20)))
-    # Grain of surfaces and laser speckle: no two returns of one wall are equally strong.
-    strength *= np.exp(0.4 * generator.standard_normal(len(strength), dtype=np.float32))
-    seen = generator.random(len(distance), dtype=np.float32) < chance
-    return strength.astype(np.float32), seen & (distance < sensor.max_range) & (distance > sensor.min_range)
+    grain = np.exp(GRAIN * generator.standard_normal(len(distance), dtype=np.float32))
+    strength = reflectance * np.where(reflectance > 1, 0.4 + 0.6 * cosine, cosine) * grain
+    power = np.log(np.maximum(strength, 1e-6) / (np.maximum(distance, 1.0) ** 2 * sensor.sensitivity) + 1e-12)
+    seen = generator.random(len(distance), dtype=np.float32) < 1 / (1 + np.exp(-2 * power.clip(-20, 20)))
+    return strength, seen & (distance < sensor.max_range) & (distance > sensor.min_range)
 
 
-def noisy(distance: Array, kind: NDArray[np.int64], sensor: SensorModel, generator: np.random.Generator) -> Array:
+def noisy(distance: Floats, kind: Ints, *, sensor: SensorModel, generator: np.random.Generator) -> Floats:
     """Distances (R,) as measured: the device's noise and errors, and the roughness of what was hit."""
     own = sensor.range_noise + NOISE_PER_METRE * np.where(np.isfinite(distance), distance, 0)
     deviation = np.hypot(own, ROUGHNESS[kind]).astype(np.float32)

@@ -1,26 +1,26 @@
 """Parts and objects: the simulated world before any ray is cast, as two flat tables.
 
-An object (car, tree, house) stands on the street and may move; its parts are simple bodies in the object's own frame
-(x front, y left, z up, origin on the ground below its middle). Metres, radians, seconds.
+An object (car, tree, house) stands on the street and may move; its parts are simple bodies in the object's
+own frame (x front, y left, z up, origin on the ground below its middle). Metres, radians, seconds. Letters: P
+parts, O objects.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from also_selfsup.data.simulator.arrays import Axes, Doubles, Floats, Ints
 from also_selfsup.data.simulator.kinds import Kind
-
-Array = NDArray[np.float32]
 
 
 class Shape(IntEnum):
-    """Simple bodies; a frustum is a box whose front, rear and sides lean inwards, a cylinder stands upright."""
+    """Simple bodies: a frustum is a box whose front, rear and sides lean inwards; cylinders stand."""
 
     BOX = 0
     FRUSTUM = 1
@@ -31,7 +31,7 @@ class Shape(IntEnum):
 PART = np.dtype(
     [
         ("centre", "f4", 3),
-        ("half", "f4", 3),  # half length, width, height; a cylinder may be elliptic
+        ("half", "f4", 3),  # half length, width, height
         (
             "taper",
             "f4",
@@ -39,8 +39,11 @@ PART = np.dtype(
         ),  # metres that front, rear and both sides of a frustum give way per metre of height
         ("yaw", "f4"),
         ("reflectance", "f4"),  # 0..1 diffuse; above 1 a retro-reflector
-        ("dropout", "f4"),  # chance that light is mirrored away (glass, wet paint)
-        ("free_path", "f4"),  # mean metres light travels inside before it meets a leaf or a wire; 0: solid
+        ("dropout", "f4"),  # chance that light does not come back (glass, black paint, gaps between leaves)
+        (
+            "free_path",
+            "f4",
+        ),  # mean metres that light travels inside before it meets a leaf or a wire; 0: solid
         ("shape", "i1"),
         ("kind", "i1"),
         ("object", "i4"),
@@ -54,15 +57,13 @@ OBJECT = np.dtype(
         ("yaw", "f8"),  # relative to the street's direction
         ("speed_along", "f8"),
         ("speed_across", "f8"),
-        ("lift", "f8"),  # metres above the ground
         ("size", "f8", 3),  # length, width, height of the bounding box
         ("kind", "i1"),
     ]
 )
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(NamedTuple):
     """One body of an object; the fields are those of `PART`."""
 
     shape: Shape
@@ -70,35 +71,44 @@ class Part:
     half: Sequence[float]
     kind: Kind
     reflectance: float = 0.2
-    yaw: float = 0.0
     taper: Sequence[float] = (0.0, 0.0, 0.0)
     dropout: float = 0.0
     free_path: float = 0.0
 
 
+class Pose(NamedTuple):
+    """Where a thing stands: along and across the street, and heading relative to the street."""
+
+    along: float
+    across: float
+    yaw: float = 0.0
+
+
+STANDING = (0.0, 0.0)
+
+
 @dataclass(frozen=True)
 class Thing:
-    """One object with its parts; `annotated` size comes from the parts."""
+    """One object with its parts; `speed` is along and across the street."""
 
     kind: Kind
     parts: Sequence[Part]
-    along: float = 0.0
-    across: float = 0.0
-    yaw: float = 0.0
-    speed: tuple[float, float] = (0.0, 0.0)
-    lift: float = 0.0
+    pose: Pose
+    speed: tuple[float, float] = STANDING
 
 
 @dataclass(frozen=True)
 class World:
     """All parts (P,) of dtype `PART` and all objects (O,) of dtype `OBJECT`."""
 
-    parts: NDArray[Any] = field(default_factory=lambda: np.zeros(0, PART))
-    objects: NDArray[Any] = field(default_factory=lambda: np.zeros(0, OBJECT))
+    parts: NDArray[Any]
+    objects: NDArray[Any]
 
 
 def bounding_size(parts: Sequence[Part]) -> tuple[float, float, float]:
-    """Length, width, height of a box around solid parts that stands on the ground, as annotators draw it."""
+    """Length, width, height of a box around the parts that stands on the ground, as annotators draw it."""
+    if not parts:
+        return 0.0, 0.0, 0.0
     length = max(abs(p.centre[0]) + p.half[0] for p in parts) * 2
     width = max(abs(p.centre[1]) + p.half[1] for p in parts) * 2
     return length, width, max(p.centre[2] + p.half[2] for p in parts)
@@ -106,13 +116,10 @@ def bounding_size(parts: Sequence[Part]) -> tuple[float, float, float]:
 
 def assemble(things: Sequence[Thing]) -> World:
     """Put things into the two tables."""
-    objects = np.array(
-        [(t.along, t.across, t.yaw, *t.speed, t.lift, bounding_size(t.parts), int(t.kind)) for t in things],
-        OBJECT,
-    )
+    objects = np.array([(*t.pose, *t.speed, bounding_size(t.parts), int(t.kind)) for t in things], OBJECT)
     parts = np.array(
         [
-            (p.centre, p.half, p.taper, p.yaw, p.reflectance, p.dropout, p.free_path, p.shape, p.kind, number)
+            (p.centre, p.half, p.taper, 0.0, p.reflectance, p.dropout, p.free_path, p.shape, p.kind, number)
             for number, thing in enumerate(things)
             for p in thing.parts
         ],
@@ -121,8 +128,8 @@ def assemble(things: Sequence[Thing]) -> World:
     return World(parts=parts, objects=objects)
 
 
-def placed(parts: NDArray[Any], position: NDArray[np.float64], yaw: NDArray[np.float64]) -> NDArray[Any]:
-    """Parts (P,) moved from their objects' frames to the frame in which objects have `position` (O, 3) and `yaw` (O,)."""
+def placed(parts: NDArray[Any], position: Doubles, *, yaw: Doubles) -> NDArray[Any]:
+    """Parts (P,) in the frame where their objects have `position` (O, 3) and `yaw` (O,)."""
     owner = parts["object"]
     cos, sin = np.cos(yaw)[owner], np.sin(yaw)[owner]
     x, y, z = parts["centre"].T
@@ -130,3 +137,27 @@ def placed(parts: NDArray[Any], position: NDArray[np.float64], yaw: NDArray[np.f
     moved["centre"] = np.stack([cos * x - sin * y, sin * x + cos * y, z], axis=1) + position[owner]
     moved["yaw"] += yaw[owner]
     return moved
+
+
+class LocalFrames:
+    """Parts' own frames (P): where the common frame's origin is in them, how directions turn."""
+
+    def __init__(self, parts: NDArray[Any]) -> None:
+        x, y, z = parts["centre"].T
+        self.cos: Floats = np.cos(parts["yaw"])
+        self.sin: Floats = np.sin(parts["yaw"])
+        self.origin: Axes = (-(self.cos * x + self.sin * y), self.sin * x - self.cos * y, -z)
+        half, taper = np.ascontiguousarray(parts["half"].T), np.ascontiguousarray(parts["taper"].T)
+        self.half: Axes = (half[0], half[1], half[2])
+        self.taper: Axes = (taper[0], taper[1], taper[2])
+
+    def turned(self, ids: Ints, direction: Axes) -> Axes:
+        """Directions (N,) of the common frame in the frames of parts `ids` (N,)."""
+        x, y, z = direction
+        cos, sin = self.cos[ids], self.sin[ids]
+        return cos * x + sin * y, cos * y - sin * x, z
+
+
+def picked(axes: Axes, ids: Ints) -> Axes:
+    """Entries `ids` of each axis."""
+    return axes[0][ids], axes[1][ids], axes[2][ids]

@@ -1,7 +1,8 @@
 """Sensor models: in which directions a lidar looks, how far, how exactly, and how it writes what it saw.
 
-A sensor's grid has C columns (azimuth steps, in firing order) of K rings (beams, from the lowest to the highest).
-Sensor frame as in the real data: nuScenes' HDL-32E has y to the front and x to the right, the others x to the front.
+A sensor's grid has C columns (azimuth steps, in firing order) of K rings (beams, the lowest first).
+Sensor frame as in the real data: nuScenes' HDL-32E has y to the front and x to the right, the others x to the
+front.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+from also_selfsup.data.simulator.arrays import Axes, Doubles, Floats
+
 NOISE_PER_METRE = 0.0003
 
 
@@ -27,12 +28,12 @@ class SensorModel:
     height: float  # above the ground
     forward: float  # in front of the vehicle's rear axle
     front_azimuth: float  # azimuth of the vehicle's front in the sensor frame
-    max_range: float
     min_range: float
+    max_range: float
     range_noise: float  # standard deviation near the sensor; it grows by `NOISE_PER_METRE`
     ring_bias: float  # standard deviation of each beam's own constant error of range
     azimuth_noise: float
-    sensitivity: float  # weakest return strength that is detected half of the time, at one metre of range
+    sensitivity: float  # weakest return, as strength over squared range, that is noticed half of the time
     turn_time: float  # seconds for a full grid
     keeps_nothing: bool  # measurements without a return stay in the file, as points near the origin
     column_major: (
@@ -49,22 +50,23 @@ class SensorModel:
         """Whether the grid goes all round."""
         return abs(self.azimuth_span) >= 360
 
-    def columns(self) -> NDArray[np.float64]:
+    def columns(self) -> Doubles:
         """Azimuth (C,) of each column, radians, in firing order."""
         step = self.azimuth_span / self.azimuth_steps
-        return np.radians(self.azimuth_start + step * np.arange(self.azimuth_steps))
+        azimuth: Doubles = np.radians(self.azimuth_start + step * np.arange(self.azimuth_steps))
+        return azimuth
 
-    def directions(self, generator: np.random.Generator) -> tuple[Array, Array, Array]:
-        """Unit directions as x, y, z of (C, K) each, with this turn's small jitter of the azimuth."""
+    def directions(self, generator: np.random.Generator) -> Axes:
+        """Unit directions (C * K,), ring after ring of a column, with this turn's jitter."""
         jitter = generator.normal(0, np.radians(self.azimuth_noise), self.azimuth_steps)
         azimuth = (self.columns() + jitter)[:, None]
         elevation = np.radians(np.array(self.elevations))[None]
         level = np.cos(elevation)
         x, y = np.cos(azimuth) * level, np.sin(azimuth) * level
         z = np.broadcast_to(np.sin(elevation), x.shape)
-        return x.astype(np.float32), y.astype(np.float32), z.astype(np.float32)
+        return x.ravel().astype(np.float32), y.ravel().astype(np.float32), z.ravel().astype(np.float32)
 
-    def range_errors(self) -> Array:
+    def range_errors(self) -> Floats:
         """Constant error of range (K,) of each beam: a property of the device, the same in every scan."""
         return np.random.default_rng(32).normal(0, self.ring_bias, self.ring_count).astype(np.float32)
 
@@ -79,18 +81,21 @@ def _rising(*spans: tuple[float, float, int]) -> tuple[float, ...]:
 
 HDL32E = SensorModel(
     name="hdl32e", elevations=_rising((-30.67, 10.67, 32)), azimuth_steps=1084, azimuth_start=180.0,
-    azimuth_span=-360.0, height=1.84, forward=0.94, front_azimuth=90.0, max_range=105.0, min_range=0.4,
-    range_noise=0.004, ring_bias=0.01, azimuth_noise=0.01, sensitivity=2.5e-5, turn_time=0.05, keeps_nothing=True, column_major=True,
+    azimuth_span=-360.0, height=1.84, forward=0.94, front_azimuth=90.0, min_range=0.4, max_range=105.0,
+    range_noise=0.004, ring_bias=0.01, azimuth_noise=0.01, sensitivity=2.5e-5, turn_time=0.05,
+    keeps_nothing=True, column_major=True,
 )  # fmt: skip
 HDL64E = SensorModel(
-    name="hdl64e", elevations=_rising((-24.33, -8.83, 32), (-8.33, 2.0, 32)), azimuth_steps=2083, azimuth_start=0.0,
-    azimuth_span=360.0, height=1.73, forward=0.76, front_azimuth=0.0, max_range=80.0, min_range=1.3,
-    range_noise=0.006, ring_bias=0.01, azimuth_noise=0.01, sensitivity=3e-6, turn_time=0.1, keeps_nothing=False, column_major=False,
+    name="hdl64e", elevations=_rising((-24.33, -8.83, 32), (-8.33, 2.0, 32)), azimuth_steps=2083,
+    azimuth_start=0.0, azimuth_span=360.0, height=1.73, forward=0.76, front_azimuth=0.0, min_range=1.3,
+    max_range=80.0, range_noise=0.006, ring_bias=0.01, azimuth_noise=0.01, sensitivity=3e-6, turn_time=0.1,
+    keeps_nothing=False, column_major=False,
 )  # fmt: skip
 SOLID_STATE = SensorModel(
     name="solid_state", elevations=_rising((-12.5, 12.5, 126)), azimuth_steps=600, azimuth_start=60.0,
-    azimuth_span=-120.0, height=1.6, forward=1.5, front_azimuth=0.0, max_range=150.0, min_range=0.5,
-    range_noise=0.01, ring_bias=0.0, azimuth_noise=0.02, sensitivity=1.5e-6, turn_time=0.1, keeps_nothing=False, column_major=True,
+    azimuth_span=-120.0, height=1.6, forward=1.5, front_azimuth=0.0, min_range=0.5, max_range=150.0,
+    range_noise=0.01, ring_bias=0.0, azimuth_noise=0.02, sensitivity=1.5e-6, turn_time=0.1,
+    keeps_nothing=False, column_major=True,
 )  # fmt: skip
 
 SENSORS: dict[str, SensorModel] = {sensor.name: sensor for sensor in (HDL32E, HDL64E, SOLID_STATE)}
