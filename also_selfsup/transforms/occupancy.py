@@ -69,7 +69,7 @@ def _draw_targets(batch: Batch, count: int, generator: torch.Generator) -> tuple
 
     share = count // 3
     behind, free = usable.clamp(max=count - 2 * share), usable.clamp(max=share)
-    (sizes,) = read_sizes(usable)
+    sizes = read_sizes(usable)
     total = sum(min(size, count - 2 * share) + 2 * min(size, share) for size in sizes)
     scan = torch.arange(scan_count, device=index.device).repeat_interleave(
         behind + 2 * free, output_size=total

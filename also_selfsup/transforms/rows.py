@@ -33,25 +33,28 @@ def running_count(marks: Tensor, *, out: Tensor | None = None) -> Tensor:
     return torch.cumsum(marks.view(torch.uint8), 0, dtype=torch.int64, out=out)
 
 
-def read_sizes(*sizes: Tensor) -> list[list[int]]:
-    """Bring int64 vectors to the host, all in one copy (the only wait of the transforms on a GPU)."""
-    numbers = torch.cat(sizes).tolist()
-    ends = np.cumsum([0, *(size.shape[0] for size in sizes)]).tolist()
-    return [numbers[start:end] for start, end in zip(ends[:-1], ends[1:], strict=True)]
+def read_sizes(sizes: Tensor) -> list[int]:
+    """Bring sizes (B,) to the host: the only wait of the transforms on a GPU."""
+    numbers: list[int] = sizes.tolist()
+    return numbers
 
 
-def rows_of_true(marks: Tensor, count: int) -> Tensor:
-    """Rows at which `marks` (N,) is true, ascending: (K,) int64, where K = `count` is known to the host."""
+def marked_rows(marks: Tensor, starts: Tensor) -> tuple[Tensor, list[int]]:
+    """Rows at which `marks` (N,) is true, ascending: (K,) int64; and how many in each scan. One read.
+
+    Args:
+        marks: (N,) bool.
+        starts: (B + 1,) int64, first row of each scan, and N.
+    """
     if on_cpu(marks.device):
-        return torch.from_numpy(np.flatnonzero(marks.numpy()))
-    return _scatter_true(marks, count)
-
-
-def _scatter_true(marks: Tensor, count: int) -> Tensor:
-    # torch.nonzero would read its own size from the device; here false rows go to one slot past the end.
-    slots = torch.where(marks, running_count(marks) - 1, count)
+        rows = torch.from_numpy(np.flatnonzero(marks.numpy()))
+        return rows, torch.searchsorted(rows, starts).diff().tolist()
+    sizes = read_sizes(count_per_scan(marks, starts))
+    # torch.nonzero would wait for a size of its own; here false rows go to one slot past the end.
+    total = sum(sizes)
+    slots = torch.where(marks, running_count(marks) - 1, total)
     rows = torch.arange(marks.shape[0], device=marks.device)
-    return slots.new_empty(count + 1).scatter_(0, slots, rows)[:count]
+    return slots.new_empty(total + 1).scatter_(0, slots, rows)[:total], sizes
 
 
 def take_rows(values: Tensor, ids: Tensor) -> Tensor:

@@ -11,14 +11,7 @@ from torch import Tensor
 from also_selfsup.data.scan import Batch
 from also_selfsup.transforms.cells import CellSize, continuous_cells, order_by_cell
 from also_selfsup.transforms.randomness import random_order
-from also_selfsup.transforms.rows import (
-    count_per_scan,
-    leading_rows,
-    read_sizes,
-    rows_of_true,
-    scan_starts,
-    take_rows,
-)
+from also_selfsup.transforms.rows import leading_rows, marked_rows, read_sizes, scan_starts, take_rows
 
 # Fields with one row a point: those that a choice of points has to go through.
 POINT_FIELDS = ("pos", "intensities", "y", "batch")
@@ -42,12 +35,11 @@ def decimate(pos: Tensor, batch: Tensor, *, size: CellSize, scan_count: int) -> 
     """
     starts = scan_starts(batch, scan_count)
     if size == 0:
-        (sizes,) = read_sizes(starts.diff())
-        return torch.arange(pos.shape[0], device=pos.device), sizes
+        return torch.arange(pos.shape[0], device=pos.device), read_sizes(starts.diff())
     cells = continuous_cells(pos, size, scan_count=scan_count).trunc_()
     rows, leads = order_by_cell(cells, batch, scan_count=scan_count)
-    (sizes,) = read_sizes(count_per_scan(leads, starts))
-    return rows.index_select(0, rows_of_true(leads, sum(sizes))), sizes
+    firsts, sizes = marked_rows(leads, starts)
+    return rows.index_select(0, firsts), sizes
 
 
 def thin(batch: Tensor, *, sizes: Sequence[int], count: int | None, generator: torch.Generator) -> Tensor:

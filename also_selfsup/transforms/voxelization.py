@@ -8,7 +8,7 @@ from torch import Tensor
 
 from also_selfsup.data.scan import Batch
 from also_selfsup.transforms.cells import CellSize, continuous_cells, order_by_cell
-from also_selfsup.transforms.rows import read_sizes, rows_of_true, running_count, scan_starts, take_rows
+from also_selfsup.transforms.rows import marked_rows, running_count, scan_starts, take_rows
 
 
 def voxelize(batch: Batch, *, voxel_size: CellSize) -> dict[str, Tensor]:
@@ -27,17 +27,17 @@ def voxelize(batch: Batch, *, voxel_size: CellSize) -> dict[str, Tensor]:
     """
     index, scan_count = batch["batch"], batch["sensor"].shape[0]
     cells = continuous_cells(batch["pos"], voxel_size, scan_count=scan_count).round_()
-    starts = scan_starts(index, scan_count)
     rows, leads = order_by_cell(cells, index, scan_count=scan_count)
     voxel_of_sorted = running_count(leads) - 1
 
-    longest, (count,) = read_sizes(starts.diff(), leads.sum()[None])
-    points = rows.index_select(0, rows_of_true(leads, count))
+    firsts, sizes = marked_rows(leads, scan_starts(index, scan_count))
+    points = rows.index_select(0, firsts)
     scan = index.index_select(0, points)
-    lows = _lowest(cells, starts, max(longest, default=0))
-    coords = torch.empty(count, 3, dtype=torch.int32, device=cells.device)
+    occupied = cells.index_select(1, points)
+    lows = _lowest(occupied, scan_starts(scan, scan_count), longest=max(sizes, default=0))
+    coords = torch.empty(points.shape[0], 3, dtype=torch.int32, device=cells.device)
     for axis in range(3):
-        coords[:, axis] = cells[axis].index_select(0, points) - lows[axis].index_select(0, scan)
+        coords[:, axis] = occupied[axis] - lows[axis].index_select(0, scan)
     return {
         "voxel_coords": coords,
         "voxel_coords_batch": scan,
@@ -46,8 +46,8 @@ def voxelize(batch: Batch, *, voxel_size: CellSize) -> dict[str, Tensor]:
     }
 
 
-def _lowest(cells: Tensor, starts: Tensor, longest: int) -> Tensor:
-    """Smallest number of each axis in each scan: (3, B); meaningless where a scan is empty."""
+def _lowest(cells: Tensor, starts: Tensor, *, longest: int) -> Tensor:
+    """Smallest number of each axis in each scan, (3, B), of cells (3, V); meaningless in empty scans."""
     if longest == 0:
         return cells.new_zeros(3, starts.shape[0] - 1)
     # Scans side by side, short ones repeating their last row, make one dense minimum: on a GPU the atomics

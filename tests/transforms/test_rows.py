@@ -28,19 +28,13 @@ def test_count_per_scan(index: torch.Tensor) -> None:
     assert counted.tolist() == [0, 2, 1, 0, 3, 0, 0]
 
 
-def test_read_sizes_keeps_vectors_apart() -> None:
-    assert rows.read_sizes(torch.tensor([4, 5]), torch.zeros(0, dtype=torch.int64), torch.tensor([6])) == [
-        [4, 5],
-        [],
-        [6],
-    ]
-
-
 @pytest.mark.parametrize("density", [0.0, 0.5, 1.0])
-def test_rows_of_true(density: float, path: str) -> None:
-    marks = np.random.default_rng(3).random(1000) < density
-    found = rows.rows_of_true(torch.from_numpy(marks), int(marks.sum()))
-    assert found.tolist() == [row for row, mark in enumerate(marks) if mark]
+def test_marked_rows(index: torch.Tensor, density: float, path: str) -> None:
+    marks = np.random.default_rng(3).random(len(index)) < density
+    found, sizes = rows.marked_rows(torch.from_numpy(marks), rows.scan_starts(index, len(SIZES)))
+    expected = [row for row, mark in enumerate(marks) if mark]
+    assert found.tolist() == expected
+    assert sizes == [sum(int(index[row]) == scan for row in expected) for scan in range(len(SIZES))]
 
 
 @pytest.mark.parametrize("width", [None, 1, 3])
