@@ -6,7 +6,13 @@ import sys
 from rich.console import Console
 
 from also_selfsup.checkpoints.convert import convert, restore
-from also_selfsup.checkpoints.next_command import evaluate_command, fine_tune_command, run_settings, short
+from also_selfsup.checkpoints.next_command import (
+    evaluate_command,
+    find_config,
+    fine_tune_command,
+    run_settings,
+    short,
+)
 from also_selfsup.checkpoints.reading import CheckpointError
 from also_selfsup.settings.run import resolve_path
 
@@ -36,9 +42,12 @@ def main(arguments: list[str] | None = None) -> None:
     except (CheckpointError, OSError) as error:
         sys.exit(f"error: {error}")
     console.print("wrote " + ", ".join(f"{short(file.path)} ({file.count} weights)" for file in written))
-    if not options.reverse:
-        command = evaluate_command if options.downstream else fine_tune_command
-        console.print(f"next: {command(written[0].path, run_settings(options.ckpt))}")
+    settings, weights = run_settings(options.ckpt), written[0].path
+    if options.downstream:
+        config = find_config(options.ckpt)
+        console.print(f"next: {evaluate_command(weights, settings, config=config)}")
+    elif not options.reverse:
+        console.print(f"next: {fine_tune_command(weights, settings)}")
 
 
 if __name__ == "__main__":

@@ -41,11 +41,13 @@ def test_pre_training(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> N
 
 def test_downstream_and_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.save({"state_dict": {"net.stem.weight": torch.ones(2)}, "epoch": 0}, tmp_path / "last.ckpt")
+    config = tmp_path / "config.yaml"
+    save_settings(load("nuscenes", ["cfg.downstream.val_split=verifying"]), config)
     model = tmp_path / "out" / "trained_model_001.ckpt"
     lines = run(capsys, "--downstream", "--ckpt", tmp_path / "last.ckpt", "--out", model.parent)
     assert lines == [
         f"wrote {model} (1 weights)",
-        f"next: python also_selfsup/eval.py --split val --config RUN/config.yaml --ckpt {model}",
+        f"next: python also_selfsup/eval.py --split verifying --config {config} --ckpt {model}",
     ]
     assert run(capsys, "--reverse", "--ckpt", model) == [
         f"wrote {model.parent}/downstream_001.ckpt (1 weights)"
