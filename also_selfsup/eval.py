@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from also_selfsup.checkpoints.pretrained import NET, load_file
+from also_selfsup.checkpoints.naming import NET
+from also_selfsup.checkpoints.pretrained import load_file
 from also_selfsup.data.base import LidarDataset
 from also_selfsup.evaluation.confusion import confusion_picture, iou_table, save_scores
 from also_selfsup.evaluation.whole_split import score_split

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from also_selfsup.checkpoints.naming import BACKBONE
 from also_selfsup.checkpoints.next_command import convert_command
-from also_selfsup.checkpoints.pretrained import BACKBONE, load_file
+from also_selfsup.checkpoints.pretrained import load_file
 from also_selfsup.settings.run import entry, resolve_path
 from also_selfsup.settings.schema import Settings
 from also_selfsup.training.closing import closing_line

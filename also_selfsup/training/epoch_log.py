@@ -1,55 +1,45 @@
 """Beside the training loop: one row of figures an epoch, in logs_train.csv and logs_val.csv of a run."""
 
 import csv
-from argparse import Namespace
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pytorch_lightning.loggers import Logger
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.utilities import rank_zero_only
 
 
-class EpochLog(Logger):
-    """Lightning's logger of the epochs' figures, named `train/...` and `val/...` by the modules.
+class EpochLog(Checkpoint):
+    """Writes the epochs' figures, which the modules name `train/...` and `val/...`.
 
-    A logger, not a callback, because it is told the figures after every hook has added its own. A resumed
-    run keeps the rows of the epochs before its checkpoint and writes the others anew.
+    Lightning runs callbacks of the kind Checkpoint after the modules have added their scores. Standing before
+    the others of that kind, this one has written an epoch's row when its checkpoint appears. A resumed run
+    keeps the rows of the epochs before its checkpoint and writes the others anew.
 
     Args:
         folder: Of the run.
     """
 
     def __init__(self, folder: Path) -> None:
-        super().__init__()
         self.folder = folder
 
-    @property
-    def name(self) -> str:
-        """No name: the folder says which run it is."""
-        return ""
-
-    @property
-    def version(self) -> str:
-        """No version, likewise."""
-        return ""
+    @rank_zero_only
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Add the epoch's training figures."""
+        self._add_row(trainer, "train")
 
     @rank_zero_only
-    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
-        """Nothing to do: config.yaml holds the settings."""
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Add the epoch's validation figures."""
+        if not trainer.sanity_checking:
+            self._add_row(trainer, "val")
 
-    @rank_zero_only
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Add a row for each stage that `metrics` has figures of."""
-        for stage in ("train", "val"):
-            prefix = f"{stage}/"
-            figures = {k.removeprefix(prefix): v for k, v in metrics.items() if k.startswith(prefix)}
-            if figures:
-                self._add_row(stage, {"epoch": int(metrics["epoch"]), "step": step, **figures})
-
-    def _add_row(self, stage: str, row: dict[str, Any]) -> None:
-        path = self.folder / f"logs_{stage}.csv"
-        rows = [old for old in read_log(path) if int(old["epoch"]) < row["epoch"]] + [row]
+    def _add_row(self, trainer: Trainer, stage: str) -> None:
+        path, prefix = self.folder / f"logs_{stage}.csv", f"{stage}/"
+        metrics = trainer.callback_metrics
+        figures = {key.removeprefix(prefix): float(metrics[key]) for key in metrics if key.startswith(prefix)}
+        row = {"epoch": trainer.current_epoch, "step": trainer.global_step, **figures}
+        rows = [old for old in read_log(path) if int(old["epoch"]) < trainer.current_epoch] + [row]
         partial = path.with_suffix(".partial")
         with partial.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, fieldnames=list(dict.fromkeys(key for one in rows for key in one)))

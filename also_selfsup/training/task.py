@@ -107,7 +107,7 @@ class TaskModule(LightningModule, ABC):
             return 1.0
         mine = torch.as_tensor(terms, device=self.device, dtype=torch.float64)
         total = self.trainer.strategy.reduce(mine.clone(), reduce_op="sum")
-        return (mine * self.trainer.world_size / torch.clamp(total, min=1)).float()
+        return (mine * self.trainer.world_size / torch.clamp(total, min=1)).to(self.dtype)
 
     def _step(self, batch: Batch, batch_idx: int, *, stage: Stage) -> Tensor:
         training = stage == "train"

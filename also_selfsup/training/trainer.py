@@ -38,9 +38,11 @@ def build_trainer(
     callbacks: list[Callback] = [
         Throughput(),
         SkippedScans(),
-        LearningRateMonitor(logging_interval="epoch"),
+        EpochLog(folder),
         *checkpoint_callbacks(folder, monitor=monitor),
     ]
+    if loggers:
+        callbacks.append(LearningRateMonitor(logging_interval="epoch"))
     if settings.logging.progress_bar:
         callbacks.append(_progress_bar())
     return Trainer(
@@ -85,7 +87,7 @@ def resolve_precision(precision: str, accelerator: str) -> Any:
 
 
 def _loggers(settings: Settings, folder: Path) -> list[Logger]:
-    found: list[Logger] = [EpochLog(folder)]
+    found: list[Logger] = []
     if settings.logging.tensorboard:
         found.append(TensorBoardLogger(folder, name="", version=""))
     if settings.logging.wandb:

@@ -48,7 +48,7 @@ def test_two_processes_have_the_gradients_of_one(tiny: Callable[..., list[str]],
     assert one.keys() == two.keys() and len(one) > 100
     scale = max(float(tensor.abs().max()) for tensor in one.values())
     for name, tensor in one.items():
-        assert float((two[name] - tensor).abs().max()) <= 1e-12 * scale, name
+        assert float((two[name] - tensor).abs().max()) <= 1e-10 * scale, name
 
 
 def test_two_processes_share_a_run(
