@@ -52,8 +52,9 @@ def fine_tune_command(weights: Path, settings: Settings | None) -> str:
     return shlex.join(["python", "also_selfsup/train_downstream_semseg.py", *words])
 
 
-def evaluate_command(weights: Path, settings: Settings | None, *, config: Path | None) -> str:
-    """Command that scores the trained model in `weights`, of the run with these settings and config.yaml."""
+def evaluate_command(weights: Path, settings: Settings | None, *, config: Path | None = None) -> str:
+    """Command that scores the trained model in `weights`; `config` where it lies apart from its run."""
+    config = config or find_config(weights)
     split = settings.downstream.val_split if settings else "val"
     words = ["--split", split, "--config", short(config) if config else "RUN/config.yaml"]
     return shlex.join(["python", "also_selfsup/eval.py", *words, "--ckpt", short(weights)])

@@ -70,12 +70,12 @@ def test_config_of_the_run_is_found(tmp_path: Path) -> None:
     weights = tmp_path / "version_0" / "checkpoints" / "trained_model_030.ckpt"
     weights.parent.mkdir(parents=True)
     assert run_settings(weights) is None
-    assert " RUN/config.yaml " in evaluate_command(weights, None, config=None)
+    assert " RUN/config.yaml " in evaluate_command(weights, None)
     settings = load("nuscenes", ["cfg.downstream.val_split=verifying"])
     save_settings(settings, tmp_path / "version_0" / "config.yaml")
     assert find_config(weights) == tmp_path / "version_0" / "config.yaml"
     assert run_settings(weights) == settings
-    words = shlex.split(evaluate_command(weights, settings, config=find_config(weights)))
+    words = shlex.split(evaluate_command(weights, settings))
     assert words[:4] == ["python", "also_selfsup/eval.py", "--split", "verifying"]
     assert words[4:] == ["--config", str(find_config(weights)), "--ckpt", str(weights)]
 
