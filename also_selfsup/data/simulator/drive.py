@@ -48,7 +48,7 @@ class Drive:
 
 def choose_drive(generator: np.random.Generator, street: Street, *, speed: float) -> Drive:
     """Draw the ego vehicle's way: the right-hand lane."""
-    tilt = generator.normal(0, np.radians(0.4), 2)
+    tilt = generator.normal(0, np.radians(0.7), 2)
     return Drive(
         lane=float(street.lanes()[0]),
         speed=speed,

@@ -26,8 +26,8 @@ from also_selfsup.data.simulator.scene import Frame
 from also_selfsup.data.simulator.sensors import SENSORS
 from also_selfsup.settings.names import choose
 
-# A retro-reflector is reported from about 100 upwards, all else below.
-DIFFUSE, RETRO_GAIN = 100, 60
+# A white wall is reported as 100; what is above comes from retro-reflectors.
+WHITE = 100
 
 
 class NuScenesWriter(Layout):
@@ -78,10 +78,9 @@ class NuScenesWriter(Layout):
 
 def points(frame: Frame) -> NDArray[np.float32]:
     """Rows (N, 5) of a scan file."""
-    retro = frame.strength > 1
-    intensity = np.where(retro, DIFFUSE + RETRO_GAIN * frame.strength, DIFFUSE * frame.strength)
     # What stands for no return has some faint strength in the real files as well.
-    faint = np.arange(len(intensity)) * 7919 % 31
-    intensity = np.clip(np.round(np.where(frame.kind == Kind.NOTHING, faint, intensity)), 0, 255)
+    faint = np.arange(len(frame.strength)) * 7919 % 31
+    intensity = np.where(frame.kind == Kind.NOTHING, faint, WHITE * frame.strength)
+    intensity = np.clip(np.round(intensity), 0, 255)
     rows: NDArray[np.float32] = np.column_stack([frame.pos, intensity, frame.ring]).astype("<f4")
     return rows

@@ -33,10 +33,10 @@ class Character:
 
 
 CHARACTERS: tuple[Character, ...] = (
-    Character(tall=16, gap=0.12, trees=6, parked=0.65, traffic=2.2, walkers=5, yards=False),
-    Character(tall=7, gap=0.3, trees=8, parked=0.45, traffic=1.2, walkers=1.5, yards=True),
-    Character(tall=11, gap=0.5, trees=11, parked=0.3, traffic=2.5, walkers=2, yards=False),
-    Character(tall=5, gap=0.8, trees=13, parked=0.15, traffic=1.8, walkers=0.7, yards=True),
+    Character(tall=16, gap=0.12, trees=6, parked=0.75, traffic=2.2, walkers=5, yards=False),
+    Character(tall=7, gap=0.3, trees=8, parked=0.55, traffic=1.2, walkers=1.5, yards=True),
+    Character(tall=11, gap=0.5, trees=11, parked=0.4, traffic=2.5, walkers=2, yards=False),
+    Character(tall=5, gap=0.8, trees=13, parked=0.25, traffic=1.8, walkers=0.7, yards=True),
 )
 
 

@@ -9,7 +9,7 @@ from also_selfsup.data.simulator.parts import Part, Pose, Shape, Thing
 
 BARK = 0.2
 # Chance that light that should meet a leaf slips through: most beams are wider than a leaf.
-SLIP = 0.25
+SLIP = 0.4
 
 
 def tree(generator: np.random.Generator, pose: Pose) -> Thing:
