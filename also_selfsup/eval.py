@@ -14,12 +14,12 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from also_selfsup.checkpoints.naming import NET
-from also_selfsup.checkpoints.pretrained import load_file
+from also_selfsup.checkpoints.pretrained import load_network
 from also_selfsup.data.base import LidarDataset
 from also_selfsup.evaluation.confusion import confusion_picture, iou_table, save_scores
 from also_selfsup.evaluation.whole_split import score_split
 from also_selfsup.settings.files import load_settings
+from also_selfsup.settings.names import UserError
 from also_selfsup.settings.terminal import set_up_terminal
 from also_selfsup.training.building import network_of, segmentation_transforms
 from also_selfsup.training.datamodule import whole_split_loader
@@ -31,7 +31,7 @@ def evaluate(options: argparse.Namespace, console: Console) -> None:
     settings = replace(settings, dataset_root=options.dataset_root or settings.dataset_root)
     loader, dataset = whole_split_loader(settings, options.split, labels=not options.no_labels)
     net = network_of(settings, out_channels=len(dataset.class_names))
-    load_file(net, options.ckpt, prefix=NET)
+    load_network(net, options.ckpt)
     device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     folder = options.save_predictions
     matrix = score_split(
@@ -79,7 +79,7 @@ def main() -> None:
     set_up_terminal()
     try:
         evaluate(options, Console())
-    except ValueError as error:  # SettingsError, CheckpointError, DatasetError, ScanError and unknown names
+    except UserError as error:
         sys.exit(f"error: {error}")
 
 

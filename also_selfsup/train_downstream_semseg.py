@@ -7,9 +7,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from also_selfsup.checkpoints.naming import BACKBONE
 from also_selfsup.checkpoints.next_command import convert_command
-from also_selfsup.checkpoints.pretrained import load_file
+from also_selfsup.checkpoints.pretrained import load_backbone
 from also_selfsup.settings.run import entry, resolve_path
 from also_selfsup.settings.schema import Settings
 from also_selfsup.training.closing import closing_line
@@ -26,7 +25,7 @@ def finetune(settings: Settings) -> Run:
     module = SegmentationModule(settings, data.train_set.class_names)
     if stage.checkpoint_dir is not None and stage.checkpoint_name is not None:
         path = resolve_path(stage.checkpoint_dir) / stage.checkpoint_name
-        load_file(module.net, path, prefix=BACKBONE, allow_missing=("classifier.*",))
+        load_backbone(module.net, path)
     start = (
         f"{Path(stage.checkpoint_name).stem if stage.checkpoint_name else 'scratch'}_skip{stage.skip_ratio}"
     )

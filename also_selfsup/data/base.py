@@ -17,14 +17,14 @@ from torch.utils.data import Dataset
 from also_selfsup.data.formats import Points, ScanError, count_points
 from also_selfsup.data.labels import LabelMap
 from also_selfsup.data.scan import Scan, empty_scan
-from also_selfsup.settings.names import choose
+from also_selfsup.settings.names import UserError, choose
 
 logger = logging.getLogger(__name__)
 
 Labels = NDArray[np.integer[Any]]
 
 
-class DatasetError(ValueError):
+class DatasetError(UserError):
     """A data set that cannot be opened as asked: what was found, and what to do."""
 
 

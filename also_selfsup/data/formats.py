@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from also_selfsup.settings.names import UserError
+
 # No automotive lidar measures this far; a damaged file passes such a limit almost surely.
 LARGEST_COORDINATE = 1000.0
 # Raw return strengths come as fractions, 8-bit or 16-bit numbers.
@@ -17,7 +19,7 @@ LFS_SIGNATURE = b"version https://git-lfs.github.com/spec/"
 Points = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
-class ScanError(ValueError):
+class ScanError(UserError):
     """A file that cannot be read as the scan, or the labels, that it should be.
 
     Attributes:

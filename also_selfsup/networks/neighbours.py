@@ -55,26 +55,42 @@ def radius_pairs(
         ValueError: radius or limit is not positive, or positions are not finite.
     """
     if radius <= 0 or limit < 1:
-        raise ValueError(
-            f"radius={radius}, limit={limit}: the search needs a positive radius and a limit of 1 or more"
-        )
-    support_count = support_pos.shape[0]
-    if query_pos.shape[0] == 0 or support_count == 0:
+        raise ValueError(f"radius={radius}, limit={limit}: the radius must be above 0, the limit at least 1")
+    if query_pos.shape[0] == 0 or support_pos.shape[0] == 0:
         empty = query_batch.new_zeros(0)
         return empty, empty
-    shuffled = _shuffle(support_count, device=support_pos.device, generator=generator)
-    query_keys, support_keys, row_steps, extent = _cell_keys(
+    shuffled = _shuffle(support_pos.shape[0], device=support_pos.device, generator=generator)
+    pair_query, pair_support = _search(
         query_pos,
         support_pos[shuffled],
         query_batch=query_batch,
         support_batch=support_batch[shuffled],
         radius=radius,
+        limit=limit,
+        most_candidates=most_candidates,
+    )
+    return pair_query, shuffled[pair_support]
+
+
+def _search(
+    query_pos: Tensor,
+    support_pos: Tensor,
+    *,
+    query_batch: Tensor,
+    support_batch: Tensor,
+    radius: float,
+    limit: int,
+    most_candidates: int,
+) -> tuple[Tensor, Tensor]:
+    """Find the first `limit` supports, in storage order, in the ball of each query."""
+    query_keys, support_keys, row_steps, extent = _cell_keys(
+        query_pos, support_pos, query_batch=query_batch, support_batch=support_batch, radius=radius
     )
     sorted_keys, rank = support_keys.sort()
     starts, lengths = _neighbour_ranges(query_keys, sorted_keys, row_steps=row_steps)
     candidate_count = _checked_total(lengths, extent)
-    # From here on supports stand in the order of their cells; `rank` is their place in the shuffle.
-    cell_pos = support_pos[shuffled[rank]]
+    # From here on supports stand in the order of their cells; `rank` is their place in storage.
+    cell_pos = support_pos[rank]
     found = [
         _search_part(
             query_pos,
@@ -88,8 +104,8 @@ def radius_pairs(
         )
         for rows in _parts(lengths, candidate_count=candidate_count, most_candidates=most_candidates)
     ]
-    pair_query, pair_rank = (torch.cat(column) for column in zip(*found, strict=True))
-    return pair_query, shuffled[pair_rank]
+    pair_query, pair_support = (torch.cat(column) for column in zip(*found, strict=True))
+    return pair_query, pair_support
 
 
 def _shuffle(count: int, *, device: torch.device, generator: torch.Generator | None) -> Tensor:
