@@ -1,4 +1,4 @@
-"""`make bench`: every benchmark of this folder that needs no GPU, one after the other, each in its own process."""
+"""`make bench`: every benchmark of this folder that needs no GPU, each in a process of its own."""
 
 import argparse
 import subprocess
