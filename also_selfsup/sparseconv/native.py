@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from also_selfsup.sparseconv import units
 from also_selfsup.sparseconv.interface import Backend, Geometry, Triple, Voxels
 from also_selfsup.sparseconv.kernels import as_cells
-from also_selfsup.sparseconv.native_levels import Pyramid, first_level
+from also_selfsup.sparseconv.native_levels import Pyramid, Workspace, first_level
 from also_selfsup.sparseconv.native_maps import KernelMap, submanifold_map
 from also_selfsup.sparseconv.native_products import convolve
 from also_selfsup.sparseconv.native_strides import downsample
@@ -58,6 +58,9 @@ class NativeBackend(Backend):
     """Gather, multiply, sum by segment; see `Backend` for what each method promises."""
 
     name = "native"
+
+    def __init__(self) -> None:
+        self.workspace = Workspace()
 
     def voxels(self, feats: Tensor, coords: Tensor, *, grid: Triple | None = None) -> NativeVoxels:
         """Voxels of level 0; raises ValueError for shapes that do not fit and for duplicate cells."""
@@ -128,5 +131,5 @@ def _run(x: NativeVoxels, cells: Tensor, pairs: KernelMap, *, to: int) -> Native
     """The convolution, in autocast's dtype where it is on; the result lies on level `to`."""
     feats, cells = units.autocast(x.feats, cells)
     with torch.autocast(feats.device.type, enabled=False):
-        result = convolve(feats, cells, pairs=pairs, workspace=x.pyramid.workspace)
+        result = convolve(feats, cells, pairs=pairs, workspace=x.backend.workspace)
     return NativeVoxels(result, x.pyramid, to, x.backend)

@@ -8,6 +8,7 @@ offsets at once.
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -111,11 +112,19 @@ class Level:
         return torch.where(self.sorted_numbers[places] == numbers, rows, -1)
 
 
-class Workspace:
-    """Buffers of the arithmetic: kept with the batch, so that its layers touch fresh memory only once."""
+class Workspace(threading.local):
+    """Buffers of the arithmetic, one set a thread, kept from batch to batch.
+
+    They hold pairs x channels of the largest layer so far, little beside a network's activations; touching fresh
+    memory of that size would cost as much as the products.
+    """
 
     def __init__(self) -> None:
         self._buffers: dict[str, Tensor] = {}
+
+    def __reduce__(self) -> tuple[type[Workspace], tuple[()]]:
+        """A copy (of a network, say, for another process) starts without buffers."""
+        return Workspace, ()
 
     def rows(self, name: str, count: int, *, like: Tensor, channels: int) -> Tensor:
         """An uninitialised (count, channels) buffer, valid until the next one of that name is asked for."""
@@ -139,12 +148,10 @@ class Pyramid:
     Attributes:
         levels: The input's cells first; coarser ones in the order they were made.
         links: Index of the level that a strided convolution made from a level.
-        workspace: Buffers of the arithmetic.
     """
 
     levels: list[Level]
     links: dict[tuple[int, Geometry], int] = field(default_factory=dict)
-    workspace: Workspace = field(default_factory=Workspace)
 
 
 def first_level(coords: Tensor, *, grid: Triple | None = None) -> Level:

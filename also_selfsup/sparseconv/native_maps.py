@@ -5,6 +5,7 @@ Letters: V voxels (rows) of a level, K cells of a kernel, P pairs of an input ro
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -14,9 +15,6 @@ from also_selfsup.sparseconv.interface import Triple
 from also_selfsup.sparseconv.kernels import cell_count, centre, kernel_offsets
 from also_selfsup.sparseconv.native_levels import MARGIN, Level
 
-# Pairs multiplied at a time: rows gathered for one product stay in the second-level cache.
-CHUNK = 1024
-
 
 @dataclass(frozen=True)
 class Group:
@@ -25,17 +23,14 @@ class Group:
     Attributes:
         cells: The kernel cells, as a slice of the kernel's first dimension.
         slots: The same where opposite cells lie side by side (`KernelMap.slots`).
-        inputs, outputs: (width * n,) int32 rows, first those of the first cell.
+        count: Pairs of each of the cells.
         width: How many cells, 1 or 2.
-        first: No group before has these cells.
     """
 
     cells: slice
     slots: slice
-    inputs: Tensor
-    outputs: Tensor
+    count: int
     width: int
-    first: bool
 
 
 @dataclass(frozen=True)
@@ -44,7 +39,7 @@ class KernelMap:
 
     Attributes:
         inputs, outputs: (P,) int32 rows of each pair, group after group, without the pairs of `identity`.
-        groups: The same, cut into pieces of one product each.
+        groups: Which pairs are multiplied together.
         in_count, out_count: Rows of the two sides.
         identity: The kernel cell that joins every row with itself (its slot is the last), if there is one.
         slots: (K,) slot of each kernel cell in an order where opposite cells lie side by side; None if cells
@@ -71,19 +66,22 @@ class KernelMap:
             self._bags[self._side] = (order.int(), torch.searchsorted(ascending, rows, out_int32=True))
         return self._bags[self._side]
 
+    def split(self, rows: Tensor) -> list[Tensor]:
+        """(P, C) to one (width, count, C) view a group."""
+        sizes = [group.width * group.count for group in self.groups]
+        pieces = torch.split(rows, sizes) if sizes else ()
+        return [
+            piece.view(group.width, group.count, -1) for group, piece in zip(self.groups, pieces, strict=True)
+        ]
+
     def swapped(self) -> KernelMap:
         """The same pairs with input and output exchanged."""
-        groups = [replace(group, inputs=group.outputs, outputs=group.inputs) for group in self.groups]
-        return KernelMap(
+        return replace(
+            self,
             inputs=self.outputs,
             outputs=self.inputs,
-            groups=groups,
             in_count=self.out_count,
             out_count=self.in_count,
-            empty_slots=self.empty_slots,
-            identity=self.identity,
-            slots=self.slots,
-            _bags=self._bags,
             _side="backward" if self._side == "forward" else "forward",
         )
 
@@ -104,14 +102,8 @@ def map_of_pairs(
     order = torch.argsort(cells * max(out_count, 1) + outputs)
     inputs, outputs = inputs[order].int(), outputs[order].int()
     counts: list[int] = torch.bincount(cells, minlength=cell_count).tolist()
-    groups = []
-    start = 0
-    for cell, count in enumerate(counts):
-        for first in range(start, start + count, CHUNK):
-            piece = slice(first, min(first + CHUNK, start + count))
-            own = slice(cell, cell + 1)
-            groups.append(Group(own, own, inputs[piece], outputs[piece], 1, first == start))
-        start += count
+    own = [slice(cell, cell + 1) for cell in range(cell_count)]
+    groups = [Group(own[cell], own[cell], count, 1) for cell, count in enumerate(counts) if count]
     empty = [cell for cell, count in enumerate(counts) if not count]
     return KernelMap(inputs, outputs, groups, in_count, out_count, empty)
 
@@ -150,24 +142,18 @@ def _symmetric_map(level: Level, size: Triple) -> KernelMap:
     counts: list[int] = occupied.sum(1).tolist()
     outputs = torch.nonzero(occupied)[:, 1].int()
     inputs = found[occupied]
-    groups, pieces_in, pieces_out = [], [], []
-    start = 0
-    for cell, count in enumerate(counts):
-        for first in range(start, start + count, CHUNK):
-            piece = slice(first, min(first + CHUNK, start + count))
-            there, here = inputs[piece], outputs[piece]
-            pieces_in += [there, here]
-            pieces_out += [here, there]
-            both = slice(cell, len(offsets) - cell, len(offsets) - 1 - 2 * cell)
-            slots = slice(2 * cell, 2 * cell + 2)
-            groups.append(
-                Group(both, slots, torch.cat((there, here)), torch.cat((here, there)), 2, first == start)
-            )
-        start += count
+    last = len(offsets) - 1
+    groups = [
+        Group(slice(cell, last - cell + 1, last - 2 * cell), slice(2 * cell, 2 * cell + 2), count, 2)
+        for cell, count in enumerate(counts)
+        if count
+    ]
+    there, here = torch.split(inputs, counts), torch.split(outputs, counts)
+    both = [torch.cat(sides) for sides in (_interleave(there, here), _interleave(here, there))]
     order = [*range(0, 2 * half, 2), 2 * half, *range(2 * half - 1, 0, -2)]
     return KernelMap(
-        inputs=torch.cat(pieces_in) if pieces_in else inputs,
-        outputs=torch.cat(pieces_out) if pieces_out else outputs,
+        inputs=both[0],
+        outputs=both[1],
         groups=groups,
         in_count=len(level),
         out_count=len(level),
@@ -175,3 +161,7 @@ def _symmetric_map(level: Level, size: Triple) -> KernelMap:
         identity=half,
         slots=torch.tensor(order, device=level.coords.device),
     )
+
+
+def _interleave(first: Sequence[Tensor], second: Sequence[Tensor]) -> list[Tensor]:
+    return [piece for both in zip(first, second, strict=True) for piece in both]

@@ -70,18 +70,10 @@ def _wide(x: Tensor) -> Tensor:
 
 def _outputs(feats: Tensor, cells: Tensor, *, pairs: KernelMap, workspace: Workspace) -> Tensor:
     """(V_in, I) and (K, I, O) to (V_out, O)."""
-    out_channels = cells.shape[2]
-    products = workspace.rows("products", len(pairs.inputs), like=feats, channels=out_channels)
-    start = 0
-    for group in pairs.groups:
-        stop = start + len(group.inputs)
-        rows = workspace.gather("inputs", feats, rows=group.inputs)
-        torch.bmm(
-            rows.view(group.width, -1, feats.shape[1]),
-            cells[group.cells],
-            out=products[start:stop].view(group.width, -1, out_channels),
-        )
-        start = stop
+    rows = workspace.gather("inputs", feats, rows=pairs.inputs)
+    products = workspace.rows("products", len(rows), like=feats, channels=cells.shape[2])
+    for group, given, result in zip(pairs.groups, pairs.split(rows), pairs.split(products), strict=True):
+        torch.bmm(given, cells[group.cells], out=result)
     return _sum(products, pairs, centre=feats, cells=cells)
 
 
@@ -109,26 +101,21 @@ def _gradients(
 
     The rows of the output's gradient are gathered once for both.
     """
-    _, in_channels, out_channels = cells.shape
-    transposed = cells.transpose(1, 2)
-    products = workspace.rows("products", len(pairs.inputs) * needed[0], like=feats, channels=in_channels)
-    kernel = cells.new_empty(cells.shape) if needed[1] else None
-    start = 0
-    for group in pairs.groups:
-        stop = start + len(group.inputs)
-        grads = workspace.gather("outputs", grad, rows=group.outputs).view(group.width, -1, out_channels)
-        if needed[0]:
-            out = products[start:stop].view(group.width, -1, in_channels)
-            torch.bmm(grads, transposed[group.cells], out=out)
-        if kernel is not None:
-            rows = workspace.gather("inputs", feats, rows=group.inputs).view(group.width, -1, in_channels)
-            slot = kernel[group.slots]
-            torch.baddbmm(slot, rows.transpose(1, 2), grads, beta=0 if group.first else 1, out=slot)
-        start = stop
-    if kernel is not None:
-        kernel = _in_cell_order(kernel, feats, grad, pairs=pairs)
-    swapped = pairs.swapped()
-    return _sum(products, swapped, centre=grad, cells=transposed) if needed[0] else None, kernel
+    grads = workspace.gather("outputs", grad, rows=pairs.outputs)
+    grad_feats = grad_cells = None
+    if needed[0]:
+        transposed = cells.transpose(1, 2)
+        products = workspace.rows("products", len(grads), like=feats, channels=cells.shape[1])
+        for group, given, result in zip(pairs.groups, pairs.split(grads), pairs.split(products), strict=True):
+            torch.bmm(given, transposed[group.cells], out=result)
+        grad_feats = _sum(products, pairs.swapped(), centre=grad, cells=transposed)
+    if needed[1]:
+        slots = cells.new_empty(cells.shape)
+        rows = workspace.gather("inputs", feats, rows=pairs.inputs)
+        for group, given, pulled in zip(pairs.groups, pairs.split(rows), pairs.split(grads), strict=True):
+            torch.bmm(given.transpose(1, 2), pulled, out=slots[group.slots])
+        grad_cells = _in_cell_order(slots, feats, grad, pairs=pairs)
+    return grad_feats, grad_cells
 
 
 def _in_cell_order(slots: Tensor, feats: Tensor, grad: Tensor, *, pairs: KernelMap) -> Tensor:

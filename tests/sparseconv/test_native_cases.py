@@ -209,3 +209,15 @@ def test_sums_of_neighbours(found: set[tuple[int, ...]]) -> None:
     near = (coords[:, None, 1:] - coords[None, :, 1:]).abs().amax(2) <= 1
     same = coords[:, None, 0] == coords[None, :, 0]
     assert torch.equal(counts, (near & same).sum(1).float())
+
+
+def test_a_backend_can_be_copied(cells: Any) -> None:
+    """Networks hold their backend, and are copied and sent to other processes."""
+    import copy
+    import pickle
+
+    backend, coords = NativeBackend(), cells()
+    feats, layer = _draw(coords), SubmanifoldConv3d(3, 4).double()
+    truth = layer(backend.voxels(feats, coords)).feats
+    for other in (copy.deepcopy(backend), pickle.loads(pickle.dumps(backend))):
+        assert torch.equal(layer(other.voxels(feats, coords)).feats, truth)

@@ -1,7 +1,7 @@
 """The torchsparse adapter on a stand-in of the functions it uses, as versions 1.4 and 2.1 have them.
 
-The stand-in computes with dictionaries of cells and one matrix product a pair, by torchsparse's own rules: 1.4
-has the batch column last and coarse cells in units of input voxels, 2.1 has it first and cells of the level.
+The stand-in computes with dictionaries of cells and one matrix product a pair, by torchsparse's own rules:
+1.4 has the batch column last and coarse cells in input voxels, 2.1 the batch first and cells of the level.
 """
 
 import importlib
