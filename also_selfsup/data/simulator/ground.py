@@ -17,7 +17,7 @@ from also_selfsup.data.simulator.arrays import Axes, Bools, Doubles, Floats, Int
 from also_selfsup.data.simulator.kinds import Kind
 
 Reals = NDArray[np.floating[Any]]
-MARCH_STEPS, BISECTIONS = 16, 6
+MARCH_STEPS, BISECTIONS, STEEP = 16, 6, 8.0
 BANK_DEPTH = 15.0  # metres behind the pavement over which the land rises or falls
 UNEVEN = 0.07  # metres that grass rises and falls, at most
 
@@ -163,13 +163,15 @@ def _march(
     above: Callable[[Floats, Ints], Floats], start: Floats, stop: Floats
 ) -> tuple[Ints, Floats, Floats]:
     """Rays that get below the ground on their way, last distance above it, first distance below."""
-    step = (stop - start) / MARCH_STEPS
+    # Steep rays cross the little height between the lowest and the highest ground in a few metres.
+    steps = np.where(stop - start < STEEP, MARCH_STEPS // 2, MARCH_STEPS)
+    step = ((stop - start) / steps).astype(np.float32)
     near, far, open_ = start.copy(), np.full_like(start, np.inf), np.arange(len(start))
     for count in range(1, MARCH_STEPS + 1):
-        t = start[open_] + step[open_] * count
+        t = start[open_] + step[open_] * np.float32(count)
         below = above(t, open_) < 0
         far[open_[below]] = t[below]
         near[open_[~below]] = t[~below]
-        open_ = open_[~below]
+        open_ = open_[~below & (steps[open_] > count)]
     met = np.flatnonzero(np.isfinite(far))
     return met, near[met], far[met]
