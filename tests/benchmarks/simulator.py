@@ -1,7 +1,7 @@
 """The simulator: milliseconds a scan on one core, and scans a second of two worker processes.
 
-Times of a scan are medians, on the wall and of the process (CPU); other work on the machine disturbs the latter
-less. "Objects" are those within the lidar's range; the goal is 10 HDL-32E scans a second on 2 cores
+Times of a scan are medians, on the wall and of the process (CPU); other work on the machine disturbs the
+latter less. "Objects" are those within the lidar's range; the goal is 10 HDL-32E scans a second on 2 cores
 with 100 of them. The run with workers makes the scenes and writes the files too.
 """
 
