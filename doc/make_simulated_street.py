@@ -67,7 +67,7 @@ def compare(panels: list[Axes], scans: dict[str, list[NDArray]]) -> None:
         axes.set(yscale="log")
 
 
-def draw(out: Path, frame: Frame, scans: dict[str, list[NDArray]]) -> None:
+def draw(out: Path, frame: Frame, *, scans: dict[str, list[NDArray]]) -> None:
     """The picture for doc/."""
     figure, rows = plt.figure(figsize=(17, 15.5), layout="constrained"), points(frame)
     grid = figure.add_gridspec(4, 10, height_ratios=(8, 1.9, 1.1, 2.8))
@@ -99,7 +99,7 @@ def main() -> None:
     if chosen.real:
         files = sorted((chosen.real / "samples" / "LIDAR_TOP").glob("*.pcd.bin"))[::3]
         scans["real"] = [np.fromfile(file, np.float32).reshape(-1, 5) for file in files]
-    draw(chosen.out, frame, scans)
+    draw(chosen.out, frame, scans=scans)
     if chosen.side_by_side:
         figure, axes = plt.subplots(2, 2, figsize=(18, 13), height_ratios=(5, 1), layout="constrained")
         for column, (name, rows) in enumerate({"simulated": points(frame), "real": scans["real"][0]}.items()):

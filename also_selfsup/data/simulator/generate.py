@@ -6,6 +6,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from also_selfsup.data.simulator.job import Layout, SceneJob
@@ -65,33 +66,26 @@ def simulate(
     for name, number in {**numbers, "scenes": sum(counts.values())}.items():
         if number < 1:
             raise ValueError(f"{name}={number}: must be at least 1.")
-    model = choose(SENSORS, sensor, "sensor") if sensor else writer.sensor
+    model = (choose(SENSORS, sensor, "sensor") if sensor else writer.sensor).with_columns(azimuth_steps)
     names = [name for split, count in counts.items() for name in writer.names(split, count, version=version)]
-    before: Counter[str] = Counter()
-    jobs = []
-    for index, name in enumerate(names):
-        jobs.append(
-            SceneJob(
-                index=index,
-                name=name,
-                frames=frames_per_scene,
-                interval=writer.interval,
-                seed=seed,
-                sensor=model.with_columns(azimuth_steps),
-                version=version,
-                first=before[name],
-            )
-        )
-        before[name] += frames_per_scene
-    root = Path(root)
-    _make_room(root, overwrite=overwrite)
+    order = SceneJob(frames_per_scene, writer.interval, seed=seed, sensor=model, version=version)
+    root = _make_room(Path(root), overwrite=overwrite)
     made_by = {"layout": layout, "version": version, "scenes": counts, "seed": seed, "sensor": model.name}
     (root / MARK).write_text(json.dumps({**made_by, **numbers}, indent=1) + "\n")
     writer.prepare(root, version=version)
-    writer.finish(
-        root, results_of(writer, root, jobs=jobs, workers=workers, progress=progress), version=version
-    )
+    results = results_of(writer, root, jobs=_jobs(order, names), workers=workers, progress=progress)
+    writer.finish(root, results, version=version)
     return root
+
+
+def _jobs(order: SceneJob, names: list[str]) -> list[SceneJob]:
+    """One job a name; where names recur, frames are numbered on."""
+    before: Counter[str] = Counter()
+    jobs = []
+    for index, name in enumerate(names):
+        jobs.append(replace(order, index=index, name=name, first=before[name]))
+        before[name] += order.frames
+    return jobs
 
 
 def spread(total: int, shares: Mapping[str, float]) -> dict[str, int]:
@@ -104,8 +98,8 @@ def spread(total: int, shares: Mapping[str, float]) -> dict[str, int]:
     return counts
 
 
-def _make_room(root: Path, *, overwrite: bool) -> None:
-    """Make the folder, empty.
+def _make_room(root: Path, *, overwrite: bool) -> Path:
+    """Make the folder, empty, and answer it.
 
     Raises:
         FileExistsError: Something is in it that may not be replaced.
@@ -122,3 +116,4 @@ def _make_room(root: Path, *, overwrite: bool) -> None:
             shutil.rmtree(entry)
         else:
             entry.unlink()
+    return root

@@ -148,7 +148,7 @@ def first_ground(street: Street, origin: Doubles, *, directions: Axes, reach: fl
         gap: Floats = (place[2] + t * z[chosen] - ground).astype(np.float32)
         return gap
 
-    met, near, far = _march(above, start[rays].astype(np.float32), stop[rays].astype(np.float32))
+    met, near, far = _march(above, start[rays].astype(np.float32), stop=stop[rays].astype(np.float32))
     for _ in range(BISECTIONS):
         t = (near + far) / 2
         below = above(t, met) < 0
@@ -160,7 +160,7 @@ def first_ground(street: Street, origin: Doubles, *, directions: Axes, reach: fl
 
 
 def _march(
-    above: Callable[[Floats, Ints], Floats], start: Floats, stop: Floats
+    above: Callable[[Floats, Ints], Floats], start: Floats, *, stop: Floats
 ) -> tuple[Ints, Floats, Floats]:
     """Rays that get below the ground on their way, last distance above it, first distance below."""
     # Steep rays cross the little height between the lowest and the highest ground in a few metres.

@@ -17,13 +17,13 @@ from also_selfsup.data.simulator.sensors import SensorModel
 class SceneJob:
     """One scene to simulate: its number in the whole, its name in the layout, how many frames."""
 
-    index: int
-    name: str
     frames: int
     interval: float  # seconds between frames
     seed: int
     sensor: SensorModel
     version: str  # of the tables, in layouts that have versions
+    index: int = 0
+    name: str = ""
     first: int = 0  # number of its first frame, where several scenes share one sequence
 
     def scene(self) -> Scene:

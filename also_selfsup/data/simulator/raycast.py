@@ -61,7 +61,9 @@ def cast(parts: NDArray[Any], view: View, *, background: Floats, generator: np.r
             if len(chosen):
                 mine, rays = part[chosen], ray[chosen]
                 entry, exit_ = _spans(shape, mine, frames=frames, direction=picked(view.level, rays))
-                entry = _into_foliage(np.maximum(entry, sensor.min_range), exit_, free_path[mine], generator)
+                entry = _into_foliage(
+                    np.maximum(entry, sensor.min_range), exit_, free_path=free_path[mine], generator=generator
+                )
                 hit = np.flatnonzero(entry <= exit_)
                 nearest.keep(entry[hit], ray=rays[hit], part=mine[hit])
     return nearest
@@ -89,7 +91,9 @@ def _spans(shape: Shape, part: Ints, *, frames: LocalFrames, direction: Axes) ->
     return intersections.box(origin, turned, half=half)
 
 
-def _into_foliage(entry: Floats, exit_: Floats, free_path: Floats, generator: np.random.Generator) -> Floats:
+def _into_foliage(
+    entry: Floats, exit_: Floats, *, free_path: Floats, generator: np.random.Generator
+) -> Floats:
     """Where (N,) light meets something: at once in solid parts, at random depth in porous ones."""
     porous = np.flatnonzero((free_path > 0) & (entry <= exit_))
     entry[porous] += generator.exponential(free_path[porous]).astype(np.float32)
