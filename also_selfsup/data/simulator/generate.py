@@ -36,7 +36,7 @@ def simulate(
     progress: bool = False,
     overwrite: bool = False,
 ) -> Path:
-    """Write simulated scans with labels; the real data set's loader reads them.
+    """Write simulated scans with labels for the real data set's loader to read; answers the root.
 
     Args:
         root: Folder to write to; made if absent.
@@ -50,9 +50,6 @@ def simulate(
         workers: Processes; 1 works in this one.
         progress: Show a bar with rate and time left.
         overwrite: Replace an earlier simulation in that folder.
-
-    Returns:
-        The root.
 
     Raises:
         ValueError: An unknown name or split, or a number below one.
