@@ -60,9 +60,7 @@ def simulate(
     shares = choose(writer.versions, version, f"version of {layout}")
     counts = dict(scenes) if isinstance(scenes, Mapping) else spread(scenes, shares)
     numbers = {"frames_per_scene": frames_per_scene, "azimuth_steps": azimuth_steps or 1, "workers": workers}
-    for name, number in {**numbers, "scenes": sum(counts.values())}.items():
-        if number < 1:
-            raise ValueError(f"{name}={number}: must be at least 1.")
+    _refuse_below_one({**numbers, "scenes": sum(counts.values())})
     model = (choose(SENSORS, sensor, "sensor") if sensor else writer.sensor).with_columns(azimuth_steps)
     names = [name for split, count in counts.items() for name in writer.names(split, count, version=version)]
     order = SceneJob(frames_per_scene, writer.interval, seed=seed, sensor=model, version=version)
@@ -73,6 +71,12 @@ def simulate(
     results = results_of(writer, root, jobs=_jobs(order, names), workers=workers, progress=progress)
     writer.finish(root, results, version=version)
     return root
+
+
+def _refuse_below_one(numbers: Mapping[str, int]) -> None:
+    for name, number in numbers.items():
+        if number < 1:
+            raise ValueError(f"{name}={number}: must be at least 1.")
 
 
 def _jobs(order: SceneJob, names: list[str]) -> list[SceneJob]:
