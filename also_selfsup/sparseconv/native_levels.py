@@ -115,8 +115,8 @@ class Level:
 class Workspace(threading.local):
     """Buffers of the arithmetic, one set a thread, kept from batch to batch.
 
-    They hold pairs x channels of the largest layer so far, little beside a network's activations; touching fresh
-    memory of that size would cost as much as the products.
+    They hold pairs x channels of the largest layer so far, little beside a network's activations; touching
+    fresh memory of that size would cost as much as the products.
     """
 
     def __init__(self) -> None:
@@ -135,10 +135,10 @@ class Workspace(threading.local):
             self._buffers[name] = buffer = like.new_empty(count * channels)
         return buffer[: count * channels].view(count, channels)
 
-    def gather(self, name: str, feats: Tensor, *, rows: Tensor) -> Tensor:
-        """feats[rows], (rows, C), in the buffer of that name."""
+    def gather(self, name: str, feats: Tensor, rows: Tensor, *, width: int) -> Tensor:
+        """feats[rows] in the buffer of that name, as (width, rows of each, C)."""
         out = self.rows(name, len(rows), like=feats, channels=feats.shape[1])
-        return torch.index_select(feats, 0, rows, out=out)
+        return torch.index_select(feats, 0, rows, out=out).view(width, -1, feats.shape[1])
 
 
 @dataclass
@@ -167,12 +167,13 @@ def first_level(coords: Tensor, *, grid: Triple | None = None) -> Level:
     low, high = torch.stack(torch.aminmax(coords, dim=0)).tolist()
     numbering = Numbering(low, high)
     numbers = numbering.numbers(coords)
+    if coords.is_cuda:
+        return Level(coords, numbers, numbering, *torch.sort(numbers), grid=grid)
+    if bool((numbers[1:] > numbers[:-1]).all()):
+        return Level(coords, numbers, numbering, numbers, None, grid=grid)
     sorted_numbers, rows = torch.sort(numbers)
-    if not coords.is_cuda:
-        twice = torch.nonzero(sorted_numbers[1:] == sorted_numbers[:-1])
-        if len(twice):
-            cell = coords[rows[twice[0, 0]]].tolist()
-            raise ValueError(
-                f"cell {cell} ([batch, x, y, z]) occurs more than once: every cell needs one row."
-            )
+    twice = torch.nonzero(sorted_numbers[1:] == sorted_numbers[:-1])
+    if len(twice):
+        cell = coords[rows[twice[0, 0]]].tolist()
+        raise ValueError(f"cell {cell} ([batch, x, y, z]) occurs more than once: every cell needs one row.")
     return Level(coords, numbers, numbering, sorted_numbers, rows, grid=grid)

@@ -1,4 +1,4 @@
-"""Native backend, the pairs: kernel maps of submanifold, strided and transposed convolutions.
+"""Native backend, the pairs: which rows a convolution joins, and the submanifold maps of a level.
 
 Letters: V voxels (rows) of a level, K cells of a kernel, P pairs of an input row and an output row.
 """
@@ -14,6 +14,10 @@ from torch import Tensor
 from also_selfsup.sparseconv.interface import Triple
 from also_selfsup.sparseconv.kernels import cell_count, centre, kernel_offsets
 from also_selfsup.sparseconv.native_levels import MARGIN, Level
+from also_selfsup.sparseconv.native_search import neighbours
+
+# Pairs of one kernel cell multiplied at a time on the CPU: what was gathered for them is still in the cache.
+CHUNK = 4096
 
 
 @dataclass(frozen=True)
@@ -23,14 +27,16 @@ class Group:
     Attributes:
         cells: The kernel cells, as a slice of the kernel's first dimension.
         slots: The same where opposite cells lie side by side (`KernelMap.slots`).
-        count: Pairs of each of the cells.
+        rows: Input and output rows, (width * count,) int32 each, first those of the first cell.
         width: How many cells, 1 or 2.
+        first: No group before has these cells.
     """
 
     cells: slice
     slots: slice
-    count: int
+    rows: tuple[Tensor, Tensor]
     width: int
+    first: bool
 
 
 @dataclass(frozen=True)
@@ -38,56 +44,54 @@ class KernelMap:
     """Which rows a convolution joins.
 
     Attributes:
-        inputs, outputs: (P,) int32 rows of each pair, group after group, without the pairs of `identity`.
-        groups: Which pairs are multiplied together.
-        in_count, out_count: Rows of the two sides.
+        groups: The pairs, without those of `identity`.
+        rows: Their input rows and output rows, (P,) int32 each, group after group.
+        counts: Rows of the two sides, V_in and V_out.
+        empty_slots: Slots without any pair.
         identity: The kernel cell that joins every row with itself (its slot is the last), if there is one.
         slots: (K,) slot of each kernel cell in an order where opposite cells lie side by side; None if cells
             are in their own order.
-        empty_slots: Slots without any pair.
+        twins: (P,) the pair with swapped sides of each pair, if every pair has one.
+        side: 0, or 1 for the same pairs with input and output exchanged.
     """
 
-    inputs: Tensor
-    outputs: Tensor
     groups: list[Group]
-    in_count: int
-    out_count: int
+    rows: tuple[Tensor, Tensor]
+    counts: tuple[int, int]
     empty_slots: list[int]
     identity: int | None = None
     slots: Tensor | None = None
-    _bags: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict, repr=False)
-    _side: str = "forward"
+    twins: Tensor | None = None
+    side: int = 0
+    _bags: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict, repr=False)
 
-    def bags(self) -> tuple[Tensor, Tensor]:
-        """Pairs by output row: (P,) int32 pairs, and (V_out + 1,) int32 where each row's begin."""
-        if self._side not in self._bags:
-            ascending, order = torch.sort(self.outputs, stable=True)
-            rows = torch.arange(self.out_count + 1, dtype=torch.int32, device=order.device)
-            self._bags[self._side] = (order.int(), torch.searchsorted(ascending, rows, out_int32=True))
-        return self._bags[self._side]
-
-    def split(self, rows: Tensor) -> list[Tensor]:
-        """(P, C) to one (width, count, C) view a group."""
-        sizes = [group.width * group.count for group in self.groups]
-        pieces = torch.split(rows, sizes) if sizes else ()
-        return [
-            piece.view(group.width, group.count, -1) for group, piece in zip(self.groups, pieces, strict=True)
-        ]
+    def __len__(self) -> int:
+        """P."""
+        return len(self.rows[0])
 
     def swapped(self) -> KernelMap:
         """The same pairs with input and output exchanged."""
-        return replace(
-            self,
-            inputs=self.outputs,
-            outputs=self.inputs,
-            in_count=self.out_count,
-            out_count=self.in_count,
-            _side="backward" if self._side == "forward" else "forward",
-        )
+        return replace(self, side=1 - self.side)
+
+    def bags(self) -> tuple[Tensor, Tensor]:
+        """Pairs by output row: (P,) int32 pairs, and (V_out + 1,) int32 where each row's begin."""
+        if self.side not in self._bags:
+            other = self._bags.get(1 - self.side)
+            if other is not None and self.twins is not None:
+                self._bags[self.side] = (self.twins[other[0]], other[1])
+            else:
+                ascending, order = torch.sort(self.rows[1 - self.side], stable=True)
+                rows = torch.arange(self.counts[1 - self.side] + 1, dtype=torch.int32, device=order.device)
+                self._bags[self.side] = (order.int(), torch.searchsorted(ascending, rows, out_int32=True))
+        return self._bags[self.side]
 
 
 def submanifold_map(level: Level, size: Triple) -> KernelMap:
-    """Pairs of the cells of one level, built once per size: output row i reads the row at cell i + offset."""
+    """Pairs of the cells of one level, built once per size: output row i reads the row at cell i + offset.
+
+    Raises:
+        ValueError: The kernel reaches farther than the numbering of cells allows.
+    """
     if size not in level.maps:
         if max(size) > MARGIN:
             raise ValueError(f"kernel size {size}: the native backend takes at most {MARGIN} cells an axis.")
@@ -95,17 +99,18 @@ def submanifold_map(level: Level, size: Triple) -> KernelMap:
     return level.maps[size]
 
 
-def map_of_pairs(
-    inputs: Tensor, outputs: Tensor, *, cells: Tensor, in_count: int, out_count: int, cell_count: int
+def map_by_cell(
+    inputs: Sequence[Tensor], outputs: Sequence[Tensor], *, cells: Sequence[int], counts: tuple[int, int]
 ) -> KernelMap:
-    """A map from pairs in any order, `cells` (P,) saying which kernel cell each belongs to."""
-    order = torch.argsort(cells * max(out_count, 1) + outputs)
-    inputs, outputs = inputs[order].int(), outputs[order].int()
-    counts: list[int] = torch.bincount(cells, minlength=cell_count).tolist()
-    own = [slice(cell, cell + 1) for cell in range(cell_count)]
-    groups = [Group(own[cell], own[cell], count, 1) for cell, count in enumerate(counts) if count]
-    empty = [cell for cell, count in enumerate(counts) if not count]
-    return KernelMap(inputs, outputs, groups, in_count, out_count, empty)
+    """A map from the (int32) rows of each of these kernel cells; `counts` are V_in, V_out."""
+    groups, empty = [], []
+    for cell, there, here in zip(cells, inputs, outputs, strict=True):
+        own = slice(cell, cell + 1)
+        pieces = zip(_pieces(there), _pieces(here), strict=True)
+        groups += [Group(own, own, rows, 1, number == 0) for number, rows in enumerate(pieces)]
+        if not len(there):
+            empty.append(cell)
+    return KernelMap(groups, (torch.cat(list(inputs)), torch.cat(list(outputs))), counts, empty)
 
 
 def _offsets(size: Triple) -> list[Triple]:
@@ -113,21 +118,11 @@ def _offsets(size: Triple) -> list[Triple]:
     return [(x - off[0], y - off[1], z - off[2]) for x, y, z in kernel_offsets(size)]
 
 
-def _lookup(level: Level, offsets: list[Triple]) -> Tensor:
-    """(offsets, V): row of the cell at each offset from each row's cell, -1 if it is not occupied."""
-    steps = level.numbering.steps()[1:]
-    shifts = [sum(step * cells for step, cells in zip(steps, offset, strict=True)) for offset in offsets]
-    return level.find(level.numbers + torch.tensor(shifts, device=level.numbers.device)[:, None])
-
-
 def _plain_map(level: Level, size: Triple) -> KernelMap:
     """Even sizes: every offset is searched."""
-    found = _lookup(level, _offsets(size))
-    cells, outputs = torch.nonzero(found >= 0, as_tuple=True)
-    count = len(level)
-    return map_of_pairs(
-        found[cells, outputs], outputs, cells=cells, in_count=count, out_count=count, cell_count=len(found)
-    )
+    offsets = _offsets(size)
+    inputs, outputs = neighbours(level, offsets)
+    return map_by_cell(inputs, outputs, cells=range(len(offsets)), counts=(len(level), len(level)))
 
 
 def _symmetric_map(level: Level, size: Triple) -> KernelMap:
@@ -136,32 +131,59 @@ def _symmetric_map(level: Level, size: Triple) -> KernelMap:
     Both halves of a pair of opposite cells have equally many rows and are multiplied together.
     """
     offsets = _offsets(size)
-    half = len(offsets) // 2
-    found = _lookup(level, offsets[:half]).int()
-    occupied = found >= 0
-    counts: list[int] = occupied.sum(1).tolist()
-    outputs = torch.nonzero(occupied)[:, 1].int()
-    inputs = found[occupied]
     last = len(offsets) - 1
-    groups = [
-        Group(slice(cell, last - cell + 1, last - 2 * cell), slice(2 * cell, 2 * cell + 2), count, 2)
-        for cell, count in enumerate(counts)
-        if count
-    ]
-    there, here = torch.split(inputs, counts), torch.split(outputs, counts)
-    both = [torch.cat(sides) for sides in (_interleave(there, here), _interleave(here, there))]
-    order = [*range(0, 2 * half, 2), 2 * half, *range(2 * half - 1, 0, -2)]
+    half = [cell for cell, offset in enumerate(offsets) if offset < (0, 0, 0)]
+    inputs, outputs = neighbours(level, [offsets[cell] for cell in half])
+    groups, empty = [], []
+    for number, (cell, there, here) in enumerate(zip(half, inputs, outputs, strict=True)):
+        if cell > last - cell:  # a slice has to ascend: begin with the opposite cell
+            cell, there, here = last - cell, here, there
+        cells, slots = slice(cell, last - cell + 1, last - 2 * cell), slice(2 * number, 2 * number + 2)
+        for piece, (first, second) in enumerate(zip(_pieces(there), _pieces(here), strict=True)):
+            rows = (torch.cat((first, second)), torch.cat((second, first)))
+            groups.append(Group(cells, slots, rows, 2, piece == 0))
+        if not len(there):
+            empty += [2 * number, 2 * number + 1]
+    device = level.coords.device
     return KernelMap(
-        inputs=both[0],
-        outputs=both[1],
-        groups=groups,
-        in_count=len(level),
-        out_count=len(level),
-        empty_slots=[2 * cell + side for cell, count in enumerate(counts) if not count for side in (0, 1)],
-        identity=half,
-        slots=torch.tensor(order, device=level.coords.device),
+        groups,
+        (
+            _joined([group.rows[0] for group in groups], device),
+            _joined([group.rows[1] for group in groups], device),
+        ),
+        (len(level), len(level)),
+        empty,
+        identity=last // 2,
+        slots=torch.tensor(_slots(half, last), device=device),
+        twins=_twins(groups, device),
     )
 
 
-def _interleave(first: Sequence[Tensor], second: Sequence[Tensor]) -> list[Tensor]:
-    return [piece for both in zip(first, second, strict=True) for piece in both]
+def _slots(half: list[int], last: int) -> list[int]:
+    """The slot of each kernel cell: opposite cells side by side, the centre at the end."""
+    slots = [last] * (last + 1)
+    for number, cell in enumerate(half):
+        slots[min(cell, last - cell)], slots[max(cell, last - cell)] = 2 * number, 2 * number + 1
+    return slots
+
+
+def _twins(groups: list[Group], device: torch.device) -> Tensor:
+    """(P,) int32: the halves of each group exchanged."""
+    start, pieces = 0, []
+    for group in groups:
+        count = len(group.rows[0])
+        places = torch.arange(start, start + count, dtype=torch.int32, device=device)
+        pieces.append(places.roll(count // 2))
+        start += count
+    return _joined(pieces, device)
+
+
+def _joined(pieces: list[Tensor], device: torch.device) -> Tensor:
+    return torch.cat(pieces) if pieces else torch.zeros(0, dtype=torch.int32, device=device)
+
+
+def _pieces(rows: Tensor) -> tuple[Tensor, ...]:
+    """Rows in pieces of CHUNK on the CPU, whole on a GPU; none if there are none."""
+    if not len(rows):
+        return ()
+    return (rows,) if rows.is_cuda else torch.split(rows, CHUNK)

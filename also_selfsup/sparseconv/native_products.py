@@ -70,19 +70,22 @@ def _wide(x: Tensor) -> Tensor:
 
 def _outputs(feats: Tensor, cells: Tensor, *, pairs: KernelMap, workspace: Workspace) -> Tensor:
     """(V_in, I) and (K, I, O) to (V_out, O)."""
-    rows = workspace.gather("inputs", feats, rows=pairs.inputs)
-    products = workspace.rows("products", len(rows), like=feats, channels=cells.shape[2])
-    for group, given, result in zip(pairs.groups, pairs.split(rows), pairs.split(products), strict=True):
-        torch.bmm(given, cells[group.cells], out=result)
+    products = workspace.rows("products", len(pairs), like=feats, channels=cells.shape[2])
+    start = 0
+    for group in pairs.groups:
+        rows = workspace.gather("rows", feats, group.rows[pairs.side], width=group.width)
+        stop = start + len(group.rows[0])
+        torch.bmm(rows, cells[group.cells], out=products[start:stop].view(group.width, -1, cells.shape[2]))
+        start = stop
     return _sum(products, pairs, centre=feats, cells=cells)
 
 
 def _sum(products: Tensor, pairs: KernelMap, *, centre: Tensor, cells: Tensor) -> Tensor:
     """Sums of the products (P, O) by output row, plus the centre's own: (V_out, O)."""
-    if pairs.identity is not None and not len(products):
-        return centre @ cells[pairs.identity]
     if not len(products):
-        return products.new_zeros(pairs.out_count, products.shape[1])
+        if pairs.identity is not None:
+            return centre @ cells[pairs.identity]
+        return products.new_zeros(pairs.counts[1 - pairs.side], products.shape[1])
     order, starts = pairs.bags()
     sums = functional.embedding_bag(order, products, starts, mode="sum", include_last_offset=True)
     return sums if pairs.identity is None else sums.addmm_(centre, cells[pairs.identity])
@@ -101,21 +104,33 @@ def _gradients(
 
     The rows of the output's gradient are gathered once for both.
     """
-    grads = workspace.gather("outputs", grad, rows=pairs.outputs)
-    grad_feats = grad_cells = None
-    if needed[0]:
-        transposed = cells.transpose(1, 2)
-        products = workspace.rows("products", len(grads), like=feats, channels=cells.shape[1])
-        for group, given, result in zip(pairs.groups, pairs.split(grads), pairs.split(products), strict=True):
-            torch.bmm(given, transposed[group.cells], out=result)
-        grad_feats = _sum(products, pairs.swapped(), centre=grad, cells=transposed)
-    if needed[1]:
-        slots = cells.new_empty(cells.shape)
-        rows = workspace.gather("inputs", feats, rows=pairs.inputs)
-        for group, given, pulled in zip(pairs.groups, pairs.split(rows), pairs.split(grads), strict=True):
-            torch.bmm(given.transpose(1, 2), pulled, out=slots[group.slots])
-        grad_cells = _in_cell_order(slots, feats, grad, pairs=pairs)
-    return grad_feats, grad_cells
+    transposed, in_channels = cells.transpose(1, 2), cells.shape[1]
+    products = workspace.rows("products", len(pairs) * needed[0], like=feats, channels=in_channels)
+    slots = _new_slots(cells, pairs=pairs, workspace=workspace) if needed[1] else None
+    start = 0
+    for group in pairs.groups:
+        grads = workspace.gather("grads", grad, group.rows[1 - pairs.side], width=group.width)
+        stop = start + len(group.rows[0])
+        if needed[0]:
+            out = products[start:stop].view(group.width, -1, in_channels)
+            torch.bmm(grads, transposed[group.cells], out=out)
+        if slots is not None:
+            rows = workspace.gather("rows", feats, group.rows[pairs.side], width=group.width)
+            slot = slots[group.slots]
+            torch.baddbmm(slot, rows.transpose(1, 2), grads, beta=0 if group.first else 1, out=slot)
+        start = stop
+    return (
+        _sum(products, pairs.swapped(), centre=grad, cells=transposed) if needed[0] else None,
+        None if slots is None else _in_cell_order(slots, feats, grad, pairs=pairs),
+    )
+
+
+def _new_slots(cells: Tensor, *, pairs: KernelMap, workspace: Workspace) -> Tensor:
+    """Room for the kernel's gradient: a buffer where slots are brought into the order of cells in the end."""
+    if pairs.slots is None:
+        return torch.empty_like(cells, memory_format=torch.contiguous_format)
+    count, in_channels, out_channels = cells.shape
+    return workspace.rows("kernel", count * in_channels, like=cells, channels=out_channels).view(cells.shape)
 
 
 def _in_cell_order(slots: Tensor, feats: Tensor, grad: Tensor, *, pairs: KernelMap) -> Tensor:

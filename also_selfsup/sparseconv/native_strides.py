@@ -11,7 +11,7 @@ from torch import Tensor
 from also_selfsup.sparseconv.interface import Geometry, Triple
 from also_selfsup.sparseconv.kernels import cell_count, kernel_offsets
 from also_selfsup.sparseconv.native_levels import Level, Numbering, Origin, Pyramid
-from also_selfsup.sparseconv.native_maps import map_of_pairs
+from also_selfsup.sparseconv.native_maps import map_by_cell
 
 
 def downsample(pyramid: Pyramid, index: int, *, geometry: Geometry) -> int:
@@ -28,13 +28,13 @@ def _coarse_level(level: Level, index: int, *, geometry: Geometry) -> Level:
     grid = None if level.grid is None else _coarse_grid(level.grid, geometry)
     coords, inputs, cells = _touched(level, geometry, grid=grid)
     numbers, outputs, coords = _distinct(coords, numbering)
-    pairs = map_of_pairs(
-        inputs,
-        outputs,
-        cells=cells,
-        in_count=len(level),
-        out_count=len(coords),
-        cell_count=cell_count(geometry.size),
+    counts = torch.bincount(cells, minlength=cell_count(geometry.size)).tolist()
+    order = torch.argsort(cells * max(len(coords), 1) + outputs)
+    pairs = map_by_cell(
+        torch.split(inputs[order].int(), counts),
+        torch.split(outputs[order].int(), counts),
+        cells=range(len(counts)),
+        counts=(len(level), len(coords)),
     )
     return Level(
         coords,

@@ -1,0 +1,89 @@
+"""The native backend on a GPU against the CPU in float64; skipped where there is none."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from also_selfsup.sparseconv import (
+    BatchNorm,
+    Chain,
+    DownsampleConv3d,
+    ReLU,
+    SubmanifoldConv3d,
+    UpsampleConv3d,
+    Voxels,
+)
+from also_selfsup.sparseconv.native import NativeBackend
+from also_selfsup.sparseconv.points import devoxelize, voxelize_mean
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+
+
+def _network() -> Chain:
+    torch.manual_seed(0)
+    return Chain(
+        SubmanifoldConv3d(3, 16),
+        BatchNorm(16),
+        ReLU(),
+        DownsampleConv3d(16, 24),
+        SubmanifoldConv3d(24, 24, 5),
+        DownsampleConv3d(24, 16, 3, 2, 1),
+        UpsampleConv3d(16, 24, 3),
+        UpsampleConv3d(24, 8),
+    ).double()
+
+
+def _run(network: Chain, feats: Tensor, coords: Tensor) -> tuple[Tensor, list[Tensor]]:
+    points = NativeBackend().voxels(feats, coords)
+    y: Voxels = network(points)
+    down = DownsampleConv3d(8, 8).to(y.feats)
+    torch.nn.init.ones_(down.kernel)
+    coarse = down(y)
+    mixed = y.feats + devoxelize(coarse.with_feats(voxelize_mean(y.feats, points, coarse)), points)
+    network.zero_grad()
+    mixed.float().square().mean().backward()
+    return mixed.detach(), [p.grad.clone() for p in network.parameters() if p.grad is not None]
+
+
+def _error(ours: Tensor, truth: Tensor) -> float:
+    return float((ours.cpu().double() - truth).norm() / truth.norm())
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"),
+    [(torch.float64, 1e-12), (torch.float32, 1e-5), (torch.float16, 1e-2), (torch.bfloat16, 5e-2)],
+)
+def test_cuda_follows_the_cpu(cells: Any, dtype: torch.dtype, tolerance: float) -> None:
+    torch.backends.cuda.matmul.allow_tf32 = False
+    coords = cells((30, 30, 20), share=0.1)
+    feats = torch.randn(len(coords), 3, dtype=torch.float64)
+    network = _network()
+    truth, gradients = _run(network, feats, coords)
+    ours, ours_gradients = _run(network.to("cuda", dtype), feats.to("cuda", dtype), coords.cuda())
+    assert ours.dtype == dtype and _error(ours, truth) < tolerance
+    for gradient, exact in zip(ours_gradients, gradients, strict=True):
+        assert _error(gradient, exact) < 10 * tolerance
+
+
+def test_autocast_on_cuda(cells: Any) -> None:
+    coords = cells((30, 30, 20), share=0.1)
+    feats = torch.randn(len(coords), 3, dtype=torch.float64)
+    network = _network()
+    truth, gradients = _run(network, feats, coords)
+    with torch.autocast("cuda", torch.bfloat16):
+        ours, ours_gradients = _run(
+            network.to("cuda", torch.float32), feats.to("cuda").float(), coords.cuda()
+        )
+    assert _error(ours, truth) < 5e-2
+    for gradient, exact in zip(ours_gradients, gradients, strict=True):
+        assert gradient.dtype == torch.float32 and _error(gradient, exact) < 0.2
+
+
+def test_no_row_on_cuda() -> None:
+    empty = torch.zeros(0, 4, dtype=torch.int64, device="cuda")
+    y = _network().cuda()(
+        NativeBackend().voxels(torch.zeros(0, 3, dtype=torch.float64, device="cuda"), empty)
+    )
+    assert y.feats.shape == (0, 8)
