@@ -132,8 +132,9 @@ class Workspace(threading.local):
             return like.new_empty(count, channels)
         buffer = self._buffers.get(name)
         if buffer is None or buffer.dtype != like.dtype or len(buffer) < count * channels:
-            self._buffers[name] = buffer = like.new_empty(count * channels)
-        return buffer[: count * channels].view(count, channels)
+            with torch.inference_mode(False):  # a buffer first needed by a validation serves training too
+                self._buffers[name] = buffer = torch.empty(count * channels, dtype=like.dtype)
+        return buffer.as_strided((count, channels), (channels, 1))
 
     def gather(self, name: str, feats: Tensor, rows: Tensor, *, width: int) -> Tensor:
         """feats[rows] in the buffer of that name, as (width, rows of each, C)."""

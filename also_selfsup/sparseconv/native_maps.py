@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -53,6 +54,7 @@ class KernelMap:
             are in their own order.
         twins: (P,) the pair with swapped sides of each pair, if every pair has one.
         side: 0, or 1 for the same pairs with input and output exchanged.
+        derived: What others made of the pairs, of both sides.
     """
 
     groups: list[Group]
@@ -63,11 +65,17 @@ class KernelMap:
     slots: Tensor | None = None
     twins: Tensor | None = None
     side: int = 0
+    derived: dict[str, Any] = field(default_factory=dict, repr=False)
     _bags: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
         """P."""
         return len(self.rows[0])
+
+    def split(self, rows: Tensor) -> Sequence[Tensor]:
+        """(P, C) rows of the pairs by group."""
+        sizes = [len(group.rows[0]) for group in self.groups]
+        return torch.split(rows, sizes) if sizes else ()
 
     def swapped(self) -> KernelMap:
         """The same pairs with input and output exchanged."""

@@ -71,12 +71,9 @@ def _wide(x: Tensor) -> Tensor:
 def _outputs(feats: Tensor, cells: Tensor, *, pairs: KernelMap, workspace: Workspace) -> Tensor:
     """(V_in, I) and (K, I, O) to (V_out, O)."""
     products = workspace.rows("products", len(pairs), like=feats, channels=cells.shape[2])
-    start = 0
-    for group in pairs.groups:
+    for group, out in zip(pairs.groups, pairs.split(products), strict=True):
         rows = workspace.gather("rows", feats, group.rows[pairs.side], width=group.width)
-        stop = start + len(group.rows[0])
-        torch.bmm(rows, cells[group.cells], out=products[start:stop].view(group.width, -1, cells.shape[2]))
-        start = stop
+        torch.bmm(rows, cells[group.cells], out=out.view(group.width, -1, cells.shape[2]))
     return _sum(products, pairs, centre=feats, cells=cells)
 
 
@@ -107,18 +104,15 @@ def _gradients(
     transposed, in_channels = cells.transpose(1, 2), cells.shape[1]
     products = workspace.rows("products", len(pairs) * needed[0], like=feats, channels=in_channels)
     slots = _new_slots(cells, pairs=pairs, workspace=workspace) if needed[1] else None
-    start = 0
-    for group in pairs.groups:
+    parts = pairs.split(products) if needed[0] else [products] * len(pairs.groups)
+    for group, part in zip(pairs.groups, parts, strict=True):
         grads = workspace.gather("grads", grad, group.rows[1 - pairs.side], width=group.width)
-        stop = start + len(group.rows[0])
         if needed[0]:
-            out = products[start:stop].view(group.width, -1, in_channels)
-            torch.bmm(grads, transposed[group.cells], out=out)
+            torch.bmm(grads, transposed[group.cells], out=part.view(group.width, -1, in_channels))
         if slots is not None:
             rows = workspace.gather("rows", feats, group.rows[pairs.side], width=group.width)
             slot = slots[group.slots]
             torch.baddbmm(slot, rows.transpose(1, 2), grads, beta=0 if group.first else 1, out=slot)
-        start = stop
     return (
         _sum(products, pairs.swapped(), centre=grad, cells=transposed) if needed[0] else None,
         None if slots is None else _in_cell_order(slots, feats, grad, pairs=pairs),

@@ -221,3 +221,13 @@ def test_a_backend_can_be_copied(cells: Any) -> None:
     truth = layer(backend.voxels(feats, coords)).feats
     for other in (copy.deepcopy(backend), pickle.loads(pickle.dumps(backend))):
         assert torch.equal(layer(other.voxels(feats, coords)).feats, truth)
+
+
+def test_training_after_a_validation_in_inference_mode(cells: Any) -> None:
+    backend, coords = NativeBackend(), cells()
+    feats, layer = _draw(coords), SubmanifoldConv3d(3, 4).double()
+    with torch.inference_mode():
+        truth = layer(backend.voxels(feats, coords)).feats.clone()
+    ours = layer(backend.voxels(feats, coords)).feats
+    ours.sum().backward()
+    assert torch.equal(ours, truth) and layer.kernel.grad is not None
