@@ -17,7 +17,6 @@ from also_selfsup.transforms.occupancy import generate_queries
 
 INK, SOFT, LINE = "#1d232a", "#5b6670", "#c3cad1"
 FREE, OCCUPIED, UNKNOWN, SENSOR = "#b9ddf5", "#b03a00", "#ececec", "#0b3c8c"
-SEED, FRAME = 0, 2  # of the simulation; of its validation split
 SIDE, CELL, SLAB = 15.0, 0.2, (-1.45, -0.75)  # metres: half a picture's edge; cells and heights of the third
 AZIMUTH, WIDTH, DELTA = 121.5, 0.9, 0.3  # degrees, degrees, metres: the slice of the second picture
 CENTRED, BOX, CHEVRON = {"ha": "center", "va": "center"}, "round,pad=0,rounding_size=0.1", "\u203a"
@@ -99,16 +98,16 @@ PICTURES = {
     draw_scan: "1  A scan|Seen from above; light is high. No label is used.",
     draw_queries: "2  What its rays tell|Queries, where the network is asked; near ones\ndrawn too far from "
     "their return, to be seen.",
-    draw_space: "3  Free, occupied, unknown|The same from above, at the height of cars.\nThe network learns to "
-    "tell one from the other.",
+    draw_space: "3  Free, occupied, unknown|The same from above, at the height of cars.\nThe network learns "
+    "to tell one from the other.",
 }
 
 
 def main() -> None:
     """Draw."""
     with TemporaryDirectory() as root:
-        simulate(root, scenes={"val": 2}, frames_per_scene=2, seed=SEED)
-        scan = NuScenes(root, "val")[FRAME]
+        simulate(root, scenes={"val": 2}, frames_per_scene=2, seed=0)
+        scan = NuScenes(root, "val")[2]
     figure = Figure(figsize=(12, 8.7), facecolor="white")
     place = {"left": 0.01, "right": 0.99, "wspace": 0.04, "bottom": 0.51, "top": 0.965}
     for axes, (draw, words) in zip(figure.subplots(1, 3, gridspec_kw=place), PICTURES.items(), strict=True):
