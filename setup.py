@@ -42,6 +42,8 @@ EXTRAS = {
         "pytest>=8",
         "pytest-xdist>=3.5",
         "hypothesis>=6.100",
+        # The GPU kernels run in its interpreter on the CPU. GPU builds of torch bring their own.
+        "triton>=3.2; platform_system == 'Linux'",
         # Style and types, as configured in pyproject.toml.
         "ruff>=0.6",
         "mypy>=1.11",

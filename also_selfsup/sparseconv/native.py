@@ -21,6 +21,7 @@ from also_selfsup.sparseconv.native_levels import Pyramid, Workspace, first_leve
 from also_selfsup.sparseconv.native_maps import KernelMap, submanifold_map
 from also_selfsup.sparseconv.native_products import convolve
 from also_selfsup.sparseconv.native_strides import downsample
+from also_selfsup.sparseconv.native_tiled import convolve_tiled, suits
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,10 @@ def _describe(x: Tensor) -> str:
 
 def _run(x: NativeVoxels, cells: Tensor, pairs: KernelMap, *, to: int) -> NativeVoxels:
     """The convolution, in autocast's dtype where it is on; the result lies on level `to`."""
-    feats, cells = units.autocast(x.feats, cells)
+    feats, cast = units.autocast(x.feats, cells)
     with torch.autocast(feats.device.type, enabled=False):
-        result = convolve(feats, cells, pairs=pairs, workspace=x.backend.workspace)
+        if suits(feats, cells):
+            result = convolve_tiled(feats, cells, pairs=pairs)
+        else:
+            result = convolve(feats, cast, pairs=pairs, workspace=x.backend.workspace)
     return NativeVoxels(result, x.pyramid, to, x.backend)

@@ -1,0 +1,73 @@
+"""The Triton kernels, run one program after another by Triton's interpreter on the CPU."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from also_selfsup.sparseconv import get_backend
+from also_selfsup.sparseconv.native_maps import submanifold_map
+from also_selfsup.sparseconv.native_tiles import CHUNK, Work, make_chunks, make_tiles
+
+
+def test_kernels_equal_float64_in_the_interpreter() -> None:
+    pytest.importorskip("triton", reason="Triton is in the dev extra, on Linux")
+    script = Path(__file__).with_name("triton_on_the_cpu.py")
+    run = subprocess.run(
+        [sys.executable, str(script)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert run.returncode == 0, run.stderr
+    found = json.loads(run.stdout)
+    assert found["tiled"] == len(found["errors"]) - 1
+    for name, error in found["errors"].items():
+        assert error < 2e-3, f"{name}: {error}"  # float16 in and between the layers
+
+
+@pytest.mark.parametrize("rows", [1, 63, 3000])
+def test_tiles_hold_every_pair_once_and_skip_only_absent_cells(rows: int) -> None:
+    torch.manual_seed(rows)
+    coords = torch.unique(torch.randint(0, 16, (rows, 4)) * torch.tensor([0, 1, 1, 1]), dim=0).int()
+    count = len(coords)
+    x = get_backend("native").voxels(torch.zeros(count, 1), coords)
+    work = Work.of(submanifold_map(x.pyramid.levels[0], (3, 3, 3)), cell_count=27)
+    tiles = make_tiles(work, out_count=count)
+
+    numbers = {tuple(cell): row for row, cell in enumerate(coords.tolist())}
+    expected = set()
+    for row, (scan, *cell) in enumerate(coords.tolist()):
+        for number in range(27):
+            z, y, x_ = number // 9 - 1, number // 3 % 3 - 1, number % 3 - 1
+            there = numbers.get((scan, cell[0] + x_, cell[1] + y, cell[2] + z))
+            if there is not None:
+                expected.add((number, there, row))
+    found = set()
+    for place, row in enumerate(tiles.rows.tolist()):
+        tile = place // tiles.size
+        for number in tiles.cells[tile, : tiles.counts[tile]].tolist():
+            there = int(tiles.table[number, place])
+            if there >= 0:
+                found.add((number, there, row))
+    assert found == expected
+    assert sorted(row for row in tiles.rows.tolist() if row >= 0) == list(range(count))
+
+
+def test_chunks_cut_each_cell_into_its_own_pairs() -> None:
+    counts = [0, CHUNK, 3, 2 * CHUNK + 1]
+    total = sum(counts)
+    work = Work(torch.arange(total).int(), torch.arange(total).int(), [2, 0, 3, 1], counts, 5)
+    chunks = make_chunks(work)
+    sizes = (chunks.end - chunks.begin).tolist()
+    assert sizes == [CHUNK, 3, CHUNK, CHUNK, 1]
+    owners = [
+        sizes[first:last] for first, last in zip(chunks.first.tolist(), chunks.last.tolist(), strict=True)
+    ]
+    assert owners == [[CHUNK], [CHUNK, CHUNK, 1], [], [3], []]
+    assert torch.equal(chunks.begin[1:], chunks.end[:-1])
