@@ -1,4 +1,4 @@
-"""Run by test_native_triton.py: the tiled convolution in the interpreter against float64; prints the errors."""
+"""Run by test_native_triton.py: the tiled convolution in the interpreter beside float64; prints errors."""
 
 import os
 
