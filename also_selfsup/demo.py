@@ -33,12 +33,13 @@ from also_selfsup.training.datamodule import open_dataset, whole_split_loader
 from also_selfsup.training.pretraining import PretrainingModule
 from also_selfsup.training.runs import Run
 
-# Many streets with few frames each teach more than many frames of the same street.
-STANDARD = Simulation(scenes={"train": 100, "val": 12}, frames_per_scene=2)
-QUICK = Simulation(scenes={"train": 4, "val": 1}, frames_per_scene=1, azimuth_steps=120)
+# One frame of each street teaches more than many of the same street.
+STANDARD = Simulation(scenes={"train": 200, "val": 24}, frames_per_scene=1)
+QUICK = Simulation(scenes={"train": 4, "val": 2}, frames_per_scene=1, azimuth_steps=120)
 QUICK_OVERRIDES = (
     "cfg.manifold_points=256",
     "cfg.non_manifold_points=96",
+    "cfg.network.latent_size=16",
     "cfg.training.max_epochs=2",
     "cfg.training.batch_size=2",
     "cfg.val_interval=1",
@@ -63,8 +64,12 @@ def run_demo(folder: Path, *, quick: bool, seeds: Sequence[int], console: Consol
     watch = Stopwatch(console)
     simulation = QUICK if quick else STANDARD
     settings, overrides = settings_in(folder, QUICK_OVERRIDES if quick else ())
+    # Bars are for people: a file would hold a line for each of their steps.
+    bar = replace(settings.logging, progress_bar=console.is_terminal)
+    settings = replace(settings, logging=bar)
     with watch("simulating streets"):
-        simulate_once(resolve_path(settings.dataset_root), simulation, workers=1 if quick else 2)
+        root, workers = resolve_path(settings.dataset_root), 1 if quick else 2
+        simulate_once(root, simulation, workers=workers, progress=bar.progress_bar)
     with watch("pre-training without labels"):
         pretraining = pretrain(settings)
     with watch("converting"):
@@ -107,24 +112,20 @@ def settings_in(folder: Path, overrides: Sequence[str]) -> tuple[Settings, list[
     return settings, [*overrides, *moved]
 
 
-def simulate_once(root: Path, simulation: Simulation, *, workers: int) -> None:
+def simulate_once(root: Path, simulation: Simulation, *, workers: int, progress: bool = False) -> None:
     """Simulate into `root`, unless it holds the very same simulation, complete.
 
-    A note beside the folder tells what it holds. It is there before the first scan is written, so that what
-    an interrupted run has left is known to be ours and written anew.
+    A note beside the folder tells what was made, and that it was finished.
 
     Raises:
-        FileExistsError: The folder has something in it that the demo has not made.
+        FileExistsError: The folder has something in it that is no simulation.
     """
     note = root.with_name(f"{root.name}.json")
     wanted = asdict(simulation)
     found = json.loads(note.read_text(encoding="utf-8")) if note.is_file() else None
-    if found == {**wanted, "complete": True} and root.is_dir():
+    if found == wanted and root.is_dir():
         return
-    if found is None and root.is_dir() and any(root.iterdir()):
-        raise FileExistsError(f"{root}: not empty, and not made by the demo; choose another --folder.")
-    note.parent.mkdir(parents=True, exist_ok=True)
-    note.write_text(json.dumps({**wanted, "complete": False}), encoding="utf-8")
+    note.unlink(missing_ok=True)
     simulate(
         root,
         layout="nuscenes",
@@ -133,10 +134,10 @@ def simulate_once(root: Path, simulation: Simulation, *, workers: int) -> None:
         seed=simulation.seed,
         azimuth_steps=simulation.azimuth_steps,
         workers=workers,
-        progress=True,
+        progress=progress,
         overwrite=True,
     )
-    note.write_text(json.dumps({**wanted, "complete": True}), encoding="utf-8")
+    note.write_text(json.dumps(wanted), encoding="utf-8")
 
 
 def finetune_all(

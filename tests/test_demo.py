@@ -2,7 +2,7 @@
 
 import csv
 import io
-import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -85,16 +85,17 @@ def test_simulates_anew_only_when_it_must(tmp_path: Path) -> None:
     (root / "sign").write_text("kept")
     simulate_once(root, TINY, workers=1)
     assert (root / "sign").is_file()
-    note = tmp_path / "data.json"
-    note.write_text(note.read_text("utf-8").replace("true", "false"))  # as an interrupted run leaves it
-    simulate_once(root, TINY, workers=1)
+    simulate_once(root, replace(TINY, seed=1), workers=1)
     assert not (root / "sign").exists()
-    assert json.loads(note.read_text("utf-8"))["complete"] is True
+    (root / "sign").write_text("from a run that was interrupted")
+    (tmp_path / "data.json").unlink()
+    simulate_once(root, replace(TINY, seed=1), workers=1)
+    assert not (root / "sign").exists()
 
 
 def test_leaves_a_foreign_folder_alone(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "thesis.txt").write_text("mine")
-    with pytest.raises(FileExistsError, match="choose another --folder"):
+    with pytest.raises(FileExistsError, match="not empty"):
         simulate_once(tmp_path / "data", TINY, workers=1)
     assert (tmp_path / "data" / "thesis.txt").read_text() == "mine"

@@ -19,9 +19,12 @@ from numpy.typing import NDArray
 from also_selfsup.data.scan import Scan
 from also_selfsup.reporting.occupancy import AXES, Plane
 
-FREE, EVEN, OCCUPIED = "#b9ddf5", "#fdf3dc", "#b03a00"
+FREE, EVEN, OCCUPIED = "#b9ddf5", "#fdf6e3", "#a83600"
 UNKNOWN, HATCH = "#ececec", "#bdbdbd"
-SHADES = LinearSegmentedColormap.from_list("occupancy", [FREE, EVEN, OCCUPIED])
+# Of the probability: what is likely has its colour already, only what is near one half looks undecided.
+SHADES = LinearSegmentedColormap.from_list(
+    "occupancy", [(0, FREE), (0.35, FREE), (0.5, EVEN), (0.65, "#e58a4e"), (0.8, OCCUPIED), (1, OCCUPIED)]
+)
 
 
 def occupancy_picture(
