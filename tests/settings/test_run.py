@@ -67,7 +67,7 @@ def test_several_runs_in_one_command(script: Path) -> None:
 
 def test_hydra_options_work(script: Path) -> None:
     done = start(script, "cfg=demo", "cfg.seed=7", "--cfg", "job")
-    assert done.returncode == 0 and "  seed: 7\n" in done.stdout and "batch_size: 8" in done.stdout
+    assert done.returncode == 0 and "  seed: 7\n" in done.stdout and "  name: demo\n" in done.stdout
 
 
 def test_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, root: Path) -> None:
