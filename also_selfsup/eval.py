@@ -20,6 +20,7 @@ from also_selfsup.evaluation.confusion import confusion_picture, iou_table, save
 from also_selfsup.evaluation.whole_split import score_split
 from also_selfsup.settings.files import load_settings
 from also_selfsup.settings.names import UserError
+from also_selfsup.settings.run import resolve_path
 from also_selfsup.settings.terminal import set_up_terminal
 from also_selfsup.training.building import network_of, segmentation_transforms
 from also_selfsup.training.datamodule import whole_split_loader
@@ -27,26 +28,26 @@ from also_selfsup.training.datamodule import whole_split_loader
 
 def evaluate(options: argparse.Namespace, console: Console) -> None:
     """Load, predict every point, score, write."""
-    settings = load_settings(Path(options.config))
+    settings = load_settings(options.config)
     settings = replace(settings, dataset_root=options.dataset_root or settings.dataset_root)
     loader, dataset = whole_split_loader(settings, options.split, labels=not options.no_labels)
     net = network_of(settings, out_channels=len(dataset.class_names))
     load_network(net, options.ckpt)
     device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    folder = options.save_predictions
+    folder: Path | None = options.save_predictions
     matrix = score_split(
         net.to(device),
         segmentation_transforms(settings),
         batches=track(loader, f"{settings.dataset_name} {options.split}", console=console),
         class_count=len(dataset.class_names),
         seed=settings.seed,
-        on_scan=partial(save_prediction, dataset, Path(folder)) if folder else None,
+        on_scan=partial(save_prediction, dataset, folder) if folder else None,
     )
     if folder:
         console.print(f"Predictions of {len(dataset)} scans: {folder}", soft_wrap=True)
     if not options.no_labels:
         title = f"{settings.dataset_name} {options.split}, {len(dataset)} scans, every point"
-        stem = f"{Path(options.ckpt).with_suffix('')}_{options.split}"
+        stem = f"{options.ckpt.with_suffix('')}_{options.split}"
         picture = confusion_picture(matrix, dataset.class_names, path=f"{stem}_confusion.png")
         scores = save_scores(matrix, dataset.class_names, path=f"{stem}_scores.csv")
         console.print(iou_table(matrix, dataset.class_names, title=title))
@@ -62,12 +63,11 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description="Score a fine-tuned network at full resolution.")
     parser.add_argument("--split", required=True, help="split of the data set, e.g. val")
-    parser.add_argument("--config", required=True, help="config.yaml of the fine-tuning run")
-    parser.add_argument(
-        "--ckpt", required=True, help="trained_model_XXX.ckpt of convert_models.py --downstream"
-    )
+    path = partial(parser.add_argument, type=resolve_path, metavar="PATH")
+    path("--config", required=True, help="config.yaml of the fine-tuning run")
+    path("--ckpt", required=True, help="trained_model_XXX.ckpt of convert_models.py --downstream")
     parser.add_argument("--dataset-root", help="folder of the data set; default: the one of the config")
-    parser.add_argument("--save-predictions", help="write the benchmark's submission format into this folder")
+    path("--save-predictions", help="write the benchmark's submission format into this folder")
     parser.add_argument("--no-labels", action="store_true", help="only predict: the split has no labels")
     parser.add_argument("--device", help="cpu, cuda, cuda:1; default: a GPU if there is one")
     return parser.parse_args(arguments)

@@ -11,6 +11,10 @@ class UserError(ValueError):
     """Something that the user can mend: the scripts show its message alone, without a traceback."""
 
 
+class MissingLibraryError(UserError, ImportError):
+    """An optional library that was asked for is not installed; the message says how to get it."""
+
+
 def choose(table: Mapping[str, T], name: str, what: str) -> T:
     """Return the entry of `table` called `name`.
 

@@ -34,6 +34,6 @@ def get_backend(name: str) -> Backend:
 
     Raises:
         ValueError: No such backend; the message lists the valid names.
-        ImportError: The library is not installed; the message says how to get it.
+        MissingLibraryError: The library is not installed; the message says how to get it.
     """
     return choose(BACKENDS, "native" if name == "auto" else name, "cfg.network.framework")()

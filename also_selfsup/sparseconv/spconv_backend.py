@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from also_selfsup.settings.names import MissingLibraryError
 from also_selfsup.sparseconv import units
 from also_selfsup.sparseconv.interface import Backend, Geometry, Triple, Voxels
 from also_selfsup.sparseconv.kernels import as_cells, to_spconv
@@ -27,7 +28,7 @@ from also_selfsup.sparseconv.kernels import as_cells, to_spconv
 try:
     import spconv.pytorch as spconv
 except ImportError as error:
-    raise ImportError(
+    raise MissingLibraryError(
         "framework spconv: the library is not installed. For the CPU: pip install 'also-selfsup[spconv]'; "
         "for a GPU the wheel of its CUDA version, e.g. pip install spconv-cu126. Or take "
         "cfg.network.framework=native: weights are the same for all frameworks."

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from also_selfsup.settings.names import MissingLibraryError
 from also_selfsup.sparseconv import units
 from also_selfsup.sparseconv.interface import Backend, Geometry, Triple, Voxels
 from also_selfsup.sparseconv.kernels import as_cells, centre
@@ -26,7 +27,7 @@ try:
     import torchsparse.nn.functional
     from torchsparse.nn.utils import fapply
 except ImportError as error:
-    raise ImportError(
+    raise MissingLibraryError(
         "framework torchsparse: the library is not installed. Build 1.4 or 2.1 as its authors say "
         "(https://github.com/mit-han-lab/torchsparse); the extra also-selfsup[torchsparse] holds the bound. "
         "Or take cfg.network.framework=native: weights are the same for all frameworks."
