@@ -5,8 +5,8 @@ for the output, the input's gradient and the kernel's gradient, operands in plac
 batch-norm), the native backend, and a plain gather-multiply-scatter with the same network and autograd. Then
 the cost of a step by the number of voxels.
 
-Threads of torch wait for one another by spinning, up to many milliseconds, thousands of times in a step. Where
-other work shares the cores, that waiting is what one would measure, so here they soon sleep instead
+Threads of torch wait for one another by spinning, up to many milliseconds, thousands of times in a step.
+Where other work shares the cores, that waiting is what one would measure, so here they soon sleep instead
 (GOMP_SPINCOUNT, unless it is set already).
 """
 
@@ -88,7 +88,7 @@ class Plain(NativeBackend):
         result = x.feats.new_zeros(len(y.coords), kernel.shape[-1])
         cells = as_cells(kernel, geometry.size)
         for cell, inputs, outputs in _by_cell(pairs, len(x.feats)):
-            result = result.index_add(0, outputs, x.feats.index_select(0, inputs) @ cells[cell])
+            result.index_add_(0, outputs, x.feats.index_select(0, inputs) @ cells[cell])
         return y.with_feats(result)
 
 
