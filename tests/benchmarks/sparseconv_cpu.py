@@ -56,7 +56,8 @@ class Recorder(NativeBackend):
         relu: bool = False,
     ) -> Voxels:
         y = super().unit(x, kernel, geometry=geometry, norm=norm, residual=residual, relu=relu)
-        count = len(x.feats) if kernel.dim() == 2 else sum(map(len, _rows_by_cell(x, y, geometry)))
+        found = [] if kernel.dim() == 2 else _by_cell(_pairs(x, y, geometry), len(x.feats))
+        count = sum(len(inputs) for _, inputs, _ in found) or len(x.feats)
         self.products.append((count, kernel.shape[-2], kernel.shape[-1], x.feats.requires_grad))
         return y
 
@@ -113,10 +114,6 @@ def _by_cell(pairs: KernelMap, rows: int) -> list[tuple[int, Tensor, Tensor]]:
     if pairs.identity is not None:
         found.append((pairs.identity, torch.arange(rows), torch.arange(rows)))
     return found
-
-
-def _rows_by_cell(x: Voxels, y: Voxels, geometry: Geometry) -> list[Tensor]:
-    return [inputs for _, inputs, _ in _by_cell(_pairs(x, y, geometry), len(x.feats))]
 
 
 def plain_products(products: list[Product]) -> Program:
