@@ -6,6 +6,8 @@
 PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10; do \
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
+# Threads that wait by spinning slow one another down as soon as anything else runs on the machine.
+export GOMP_SPINCOUNT ?= 1000
 RUN := $(VENV)/bin/python
 WORKERS ?= 2
 

@@ -44,6 +44,8 @@ EXTRAS = {
         "hypothesis>=6.100",
         # The GPU kernels run in its interpreter on the CPU. GPU builds of torch bring their own.
         "triton>=3.2; platform_system == 'Linux'",
+        # The other sparse-convolution library, against which our own is tested.
+        "spconv>=2.3",
         # Style and types, as configured in pyproject.toml.
         "ruff>=0.6",
         "mypy>=1.11",

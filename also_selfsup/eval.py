@@ -19,7 +19,7 @@ from also_selfsup.data.base import LidarDataset
 from also_selfsup.evaluation.confusion import confusion_picture, iou_table, save_scores
 from also_selfsup.evaluation.whole_split import score_split
 from also_selfsup.settings.files import load_settings
-from also_selfsup.settings.names import UserError
+from also_selfsup.settings.names import UserError, message
 from also_selfsup.settings.run import resolve_path
 from also_selfsup.settings.terminal import set_up_terminal
 from also_selfsup.training.building import network_of, segmentation_transforms
@@ -80,7 +80,7 @@ def main() -> None:
     try:
         evaluate(options, Console())
     except UserError as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {message(error)}")
 
 
 if __name__ == "__main__":

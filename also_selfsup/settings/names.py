@@ -11,6 +11,12 @@ class UserError(ValueError):
     """Something that the user can mend: the scripts show its message alone, without a traceback."""
 
 
+def message(error: UserError) -> str:
+    """What the error says; one of a loader's worker arrives wrapped in that process's traceback."""
+    text = str(error)
+    return text.rpartition(f"{type(error).__name__}: ")[2].strip() if text.startswith("Caught ") else text
+
+
 class MissingLibraryError(UserError, ImportError):
     """An optional library that was asked for is not installed; the message says how to get it."""
 

@@ -22,7 +22,7 @@ from omegaconf.errors import (
 )
 
 from also_selfsup.settings.limits import SettingsError, check, unknown_key, wrong_type
-from also_selfsup.settings.names import UserError
+from also_selfsup.settings.names import UserError, message
 from also_selfsup.settings.schema import Settings
 from also_selfsup.settings.terminal import set_up_terminal
 
@@ -43,7 +43,7 @@ def entry(task: Callable[[Settings], None]) -> Callable[[], None]:
         try:
             task(to_settings(config.cfg))
         except UserError as error:  # here, because Hydra would report it in a traceback
-            sys.exit(f"error: {error}")
+            sys.exit(f"error: {message(error)}")
 
     @functools.wraps(task)
     def main() -> None:
