@@ -25,7 +25,7 @@ demo: $(VENV)/installed  ## the whole way on simulated scans: simulate, pre-trai
 	$(RUN) -m also_selfsup.demo
 
 test: check  ## style, types and all tests
-	$(RUN) -m pytest -n $(WORKERS)
+	$(RUN) -m pytest -n $(WORKERS) --dist worksteal
 
 check: $(VENV)/installed  ## style and types only
 	$(RUN) -m ruff check .
