@@ -148,7 +148,10 @@ def test_names_that_lead_out_of_the_root_are_refused(name: str) -> None:
 
 
 def test_names_below_the_root_pass() -> None:
-    refuse_outside(np.array([b"samples/a..b.bin", b"...", b"a/b/c"]), origin="table.json")
+    names = [b"samples/a..b.bin", b"...", b"a/b/c"]
+    refuse_outside(np.array(names), origin="table.json")
+    with pytest.raises(DatasetError, match=r"names the file .*\.\./x"):
+        refuse_outside(np.array([*names, b"../x"]), origin="table.json")
 
 
 def test_skipped_files_are_logged_once_and_counted(caplog: pytest.LogCaptureFixture) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -168,7 +169,7 @@ def link_annotations(annotations: list[dict[str, Any]]) -> list[dict[str, Any]]:
     instances = []
     for token, chain in chains.items():
         category = [row.pop("category") for row in chain][0]
-        for before, after in zip(chain, chain[1:], strict=False):
+        for before, after in pairwise(chain):
             before["next"], after["prev"] = after["token"], before["token"]
         instances.append(
             {
