@@ -1,26 +1,25 @@
 """`make demo`: simulate streets, pre-train, convert, fine-tune from two starts, evaluate, report."""
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import pytorch_lightning as lightning
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 from torch import Tensor
 
 from also_selfsup.checkpoints.convert import convert
 from also_selfsup.checkpoints.naming import BACKBONE, DECODER, NET
 from also_selfsup.checkpoints.pretrained import load_file
-from also_selfsup.data.simulator import simulate
+from also_selfsup.data.simulator.once import Simulation, simulate_once
 from also_selfsup.evaluation.confusion import save_scores
 from also_selfsup.evaluation.whole_split import score_split
 from also_selfsup.reporting.comparison import Comparison
-from also_selfsup.reporting.demo_page import STARTS, Demo, Simulation, draw, sections
+from also_selfsup.reporting.demo_page import STARTS, Demo, draw, sections
 from also_selfsup.reporting.report import write_report
 from also_selfsup.reporting.stopwatch import Stopwatch
 from also_selfsup.settings.run import load, resolve_path
@@ -30,11 +29,14 @@ from also_selfsup.train_downstream_semseg import finetune
 from also_selfsup.train_selfsupervised import pretrain
 from also_selfsup.training.building import network_of, segmentation_transforms
 from also_selfsup.training.datamodule import open_dataset, whole_split_loader
+from also_selfsup.training.parallel import run_all
 from also_selfsup.training.pretraining import PretrainingModule
 from also_selfsup.training.runs import Run
 
+Result = TypeVar("Result")
+
 # One frame of each street teaches more than many of the same street.
-STANDARD = Simulation(scenes={"train": 200, "val": 24}, frames_per_scene=1)
+STANDARD = Simulation(scenes={"train": 200, "val": 20}, frames_per_scene=1)
 QUICK = Simulation(scenes={"train": 4, "val": 2}, frames_per_scene=1, azimuth_steps=120)
 QUICK_OVERRIDES = (
     "cfg.manifold_points=256",
@@ -74,7 +76,11 @@ def run_demo(folder: Path, *, quick: bool, seeds: Sequence[int], console: Consol
         pretraining = pretrain(settings)
     with watch("converting"):
         weights = convert(pretraining.last)[0].path
-    runs, matrices = finetune_all(settings, weights, seeds=seeds, watch=watch)
+    jobs = trials(settings, weights, seeds=seeds)
+    with watch("fine-tuning with few labels, evaluating every point"):
+        results = run_all(run_trial, jobs, title="fine-tunings", console=console)
+    runs = by_start(jobs, [run for run, _ in results])
+    matrices = by_start(jobs, [matrix for _, matrix in results])
     stage = settings.downstream
     scans = open_dataset(settings, stage.val_split, labels=False)
     labelled = open_dataset(settings, stage.train_split, labels=False, skip_ratio=stage.skip_ratio)
@@ -112,60 +118,35 @@ def settings_in(folder: Path, overrides: Sequence[str]) -> tuple[Settings, list[
     return settings, [*overrides, *moved]
 
 
-def simulate_once(root: Path, simulation: Simulation, *, workers: int, progress: bool = False) -> None:
-    """Simulate into `root`, unless it holds the very same simulation, complete.
+@dataclass(frozen=True)
+class Trial:
+    """One fine-tuning: its settings (start and seed among them) and how its start is called."""
 
-    A note beside the folder tells what was made, and that it was finished.
-
-    Raises:
-        FileExistsError: The folder has something in it that is no simulation.
-    """
-    note = root.with_name(f"{root.name}.json")
-    wanted = asdict(simulation)
-    found = json.loads(note.read_text(encoding="utf-8")) if note.is_file() else None
-    if found == wanted and root.is_dir():
-        return
-    note.unlink(missing_ok=True)
-    simulate(
-        root,
-        layout="nuscenes",
-        scenes=simulation.scenes,
-        frames_per_scene=simulation.frames_per_scene,
-        seed=simulation.seed,
-        azimuth_steps=simulation.azimuth_steps,
-        workers=workers,
-        progress=progress,
-        overwrite=True,
-    )
-    note.write_text(json.dumps(wanted), encoding="utf-8")
+    settings: Settings
+    start: str
 
 
-def finetune_all(
-    settings: Settings, weights: Path, *, seeds: Sequence[int], watch: Stopwatch
-) -> tuple[dict[str, list[Run]], dict[str, list[Tensor]]]:
-    """Fine-tune and evaluate from both starts with each seed; runs and confusion matrices by start."""
-    runs: dict[str, list[Run]] = {start: [] for start in STARTS}
-    matrices: dict[str, list[Tensor]] = {start: [] for start in STARTS}
-    for seed in seeds:
-        for start, words in STARTS.items():
-            stage = settings.downstream
-            if start == "pretrained":
-                stage = replace(stage, checkpoint_dir=str(weights.parent), checkpoint_name=weights.name)
-            with watch("fine-tuning with few labels", f"seed {seed}, {words}"):
-                lightning.seed_everything(seed, verbose=False)
-                runs[start].append(finetune(replace(settings, seed=seed, downstream=stage)))
-            with watch("evaluating every point", f"seed {seed}, {words}"):
-                matrices[start].append(evaluate(settings, runs[start][-1], console=watch.console))
-    return runs, matrices
+def trials(settings: Settings, weights: Path, *, seeds: Sequence[int]) -> list[Trial]:
+    """From scratch and from the pre-trained weights, with each seed."""
+    quiet, stage = replace(settings.logging, progress_bar=False), settings.downstream
+    loaded = replace(stage, checkpoint_dir=str(weights.parent), checkpoint_name=weights.name)
+    stages = {"scratch": stage, "pretrained": loaded}
+    return [
+        Trial(replace(settings, seed=seed, downstream=stages[start], logging=quiet), start)
+        for seed in seeds
+        for start in STARTS
+    ]
 
 
-def evaluate(settings: Settings, run: Run, *, console: Console) -> Tensor:
-    """Convert a fine-tuned network, score it at full resolution, write the scores beside it.
+def run_trial(trial: Trial) -> tuple[Run, Tensor]:
+    """Fine-tune, convert, score every point of the validation split, write the scores beside the weights.
 
     Returns:
-        (C, C) confusion matrix of the validation split.
+        The run, and the (C, C) confusion matrix of the validation split.
     """
-    split = settings.downstream.val_split
+    settings, split = trial.settings, trial.settings.downstream.val_split
+    lightning.seed_everything(settings.seed, verbose=False)
+    run = finetune(settings)
     model = convert(run.last, downstream=True)[0].path
     loader, dataset = whole_split_loader(settings, split, labels=True)
     net = network_of(settings, out_channels=len(dataset.class_names))
@@ -173,12 +154,20 @@ def evaluate(settings: Settings, run: Run, *, console: Console) -> Tensor:
     matrix = score_split(
         net,
         segmentation_transforms(settings),
-        batches=track(loader, "evaluating", console=console),
+        batches=loader,
         class_count=len(dataset.class_names),
         seed=settings.seed,
     )
     save_scores(matrix, dataset.class_names, path=f"{model.with_suffix('')}_{split}_scores.csv")
-    return matrix
+    return run, matrix
+
+
+def by_start(jobs: Sequence[Trial], results: Sequence[Result]) -> dict[str, list[Result]]:
+    """Results of the trials of each start, in the order of the seeds."""
+    return {
+        start: [result for job, result in zip(jobs, results, strict=True) if job.start == start]
+        for start in STARTS
+    }
 
 
 def pretrained_module(settings: Settings, run: Run) -> PretrainingModule:

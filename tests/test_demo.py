@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from also_selfsup.demo import conclude, run_demo, simulate_once
-from also_selfsup.reporting.demo_page import STARTS, Demo, Simulation
+from also_selfsup.data.simulator.once import Simulation, simulate_once
+from also_selfsup.demo import conclude, run_demo
+from also_selfsup.reporting.demo_page import STARTS, Demo
 
 TINY = Simulation(scenes={"train": 1}, frames_per_scene=1, azimuth_steps=30)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from also_selfsup.checkpoints.next_command import convert_command, evaluate_command, short
 from also_selfsup.data.scan import Scan
+from also_selfsup.data.simulator.once import Simulation
 from also_selfsup.reporting.comparison import Comparison
 from also_selfsup.reporting.curves import Curve, Panel, curve_picture
 from also_selfsup.reporting.occupancy import Plane, ask_planes
@@ -23,32 +24,6 @@ PLANES = (
     Plane(across="z", at=-1.2, horizontal=(-30.0, 30.0), vertical=(-18.0, 18.0), cell=0.15),
     Plane(across="y", at=0.0, horizontal=(-30.0, 30.0), vertical=(-3.0, 6.0), cell=0.1),
 )
-
-
-@dataclass(frozen=True)
-class Simulation:
-    """How much is simulated.
-
-    Attributes:
-        scenes: Scenes of each split.
-        frames_per_scene: Scans of each scene.
-        seed: Of the streets.
-        azimuth_steps: Columns a turn; None: the real sensor's.
-    """
-
-    scenes: Mapping[str, int]
-    frames_per_scene: int
-    seed: int = 0
-    azimuth_steps: int | None = None
-
-    def command(self, root: str) -> str:
-        """The command line that does it."""
-        words = ["python", "-m", "also_selfsup.data.simulator", "--root", root, "--scenes"]
-        words += [",".join(f"{split}={count}" for split, count in self.scenes.items())]
-        words += ["--frames-per-scene", str(self.frames_per_scene), "--seed", str(self.seed)]
-        return shlex.join(
-            words + (["--azimuth-steps", str(self.azimuth_steps)] if self.azimuth_steps else [])
-        )
 
 
 @dataclass(frozen=True)

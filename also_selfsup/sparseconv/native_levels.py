@@ -136,10 +136,10 @@ class Workspace(threading.local):
                 self._buffers[name] = buffer = torch.empty(count * channels, dtype=like.dtype)
         return buffer.as_strided((count, channels), (channels, 1))
 
-    def gather(self, name: str, feats: Tensor, rows: Tensor, *, width: int) -> Tensor:
-        """feats[rows] in the buffer of that name, as (width, rows of each, C)."""
+    def gather(self, name: str, feats: Tensor, rows: Tensor) -> Tensor:
+        """feats[rows] in the buffer of that name."""
         out = self.rows(name, len(rows), like=feats, channels=feats.shape[1])
-        return torch.index_select(feats, 0, rows, out=out).view(width, -1, feats.shape[1])
+        return torch.index_select(feats, 0, rows, out=out)
 
 
 @dataclass

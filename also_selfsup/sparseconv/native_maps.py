@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,6 +19,8 @@ from also_selfsup.sparseconv.native_search import neighbours
 
 # Pairs of one kernel cell multiplied at a time on the CPU: what was gathered for them is still in the cache.
 CHUNK = 4096
+# Pairs gathered at a time: on the CPU as many as a group may have, on a GPU as few buffers as memory allows.
+BLOCK = {"cpu": 2 * CHUNK, "cuda": 2**18}
 
 
 @dataclass(frozen=True)
@@ -28,16 +30,40 @@ class Group:
     Attributes:
         cells: The kernel cells, as a slice of the kernel's first dimension.
         slots: The same where opposite cells lie side by side (`KernelMap.slots`).
-        rows: Input and output rows, (width * count,) int32 each, first those of the first cell.
-        width: How many cells, 1 or 2.
+        start: Where its pairs begin in their block.
+        count: Pairs of a cell.
+        width: How many cells, 1 or 2; the pairs of the first one come first.
         first: No group before has these cells.
     """
 
     cells: slice
     slots: slice
-    rows: tuple[Tensor, Tensor]
+    start: int
+    count: int
     width: int
     first: bool
+
+    def of(self, rows: Tensor) -> Tensor:
+        """Its part of the contiguous rows (block, C): a view (width, count, C)."""
+        channels = rows.shape[1]
+        strides = (self.count * channels, channels, 1)
+        offset = rows.storage_offset() + self.start * channels
+        return rows.as_strided((self.width, self.count, channels), strides, offset)
+
+
+@dataclass(frozen=True)
+class Block:
+    """Groups whose rows are gathered at once.
+
+    Attributes:
+        places: Their pairs, as a slice of all.
+        rows: Input rows and output rows, (block,) int32 each.
+        groups: The groups, one after the other.
+    """
+
+    places: slice
+    rows: tuple[Tensor, Tensor]
+    groups: list[Group]
 
 
 @dataclass(frozen=True)
@@ -45,8 +71,8 @@ class KernelMap:
     """Which rows a convolution joins.
 
     Attributes:
-        groups: The pairs, without those of `identity`.
-        rows: Their input rows and output rows, (P,) int32 each, group after group.
+        blocks: The pairs, without those of `identity`.
+        rows: Their input rows and output rows, (P,) int32 each, block after block, group after group.
         counts: Rows of the two sides, V_in and V_out.
         empty_slots: Slots without any pair.
         identity: The kernel cell that joins every row with itself (its slot is the last), if there is one.
@@ -57,7 +83,7 @@ class KernelMap:
         derived: What others made of the pairs, of both sides.
     """
 
-    groups: list[Group]
+    blocks: list[Block]
     rows: tuple[Tensor, Tensor]
     counts: tuple[int, int]
     empty_slots: list[int]
@@ -71,11 +97,6 @@ class KernelMap:
     def __len__(self) -> int:
         """P."""
         return len(self.rows[0])
-
-    def split(self, rows: Tensor) -> Sequence[Tensor]:
-        """(P, C) rows of the pairs by group."""
-        sizes = [len(group.rows[0]) for group in self.groups]
-        return torch.split(rows, sizes) if sizes else ()
 
     def swapped(self) -> KernelMap:
         """The same pairs with input and output exchanged."""
@@ -111,14 +132,16 @@ def map_by_cell(
     inputs: Sequence[Tensor], outputs: Sequence[Tensor], *, cells: Sequence[int], counts: tuple[int, int]
 ) -> KernelMap:
     """A map from the (int32) rows of each of these kernel cells; `counts` are V_in, V_out."""
-    groups, empty = [], []
+    pieces, empty = [], []
     for cell, there, here in zip(cells, inputs, outputs, strict=True):
         own = slice(cell, cell + 1)
-        pieces = zip(_pieces(there), _pieces(here), strict=True)
-        groups += [Group(own, own, rows, 1, number == 0) for number, rows in enumerate(pieces)]
+        parts = zip(_pieces(there), _pieces(here), strict=True)
+        pieces += [_Piece(own, own, (rows,), number == 0) for number, rows in enumerate(parts)]
         if not len(there):
             empty.append(cell)
-    return KernelMap(groups, (torch.cat(list(inputs)), torch.cat(list(outputs))), counts, empty)
+    device = inputs[0].device
+    rows = _rows(pieces, device)
+    return KernelMap(_blocks(pieces, rows), rows, counts, empty)
 
 
 def _offsets(size: Triple) -> list[Triple]:
@@ -142,28 +165,25 @@ def _symmetric_map(level: Level, size: Triple) -> KernelMap:
     last = len(offsets) - 1
     half = [cell for cell, offset in enumerate(offsets) if offset < (0, 0, 0)]
     inputs, outputs = neighbours(level, [offsets[cell] for cell in half])
-    groups, empty = [], []
+    pieces, empty = [], []
     for number, (cell, there, here) in enumerate(zip(half, inputs, outputs, strict=True)):
         if cell > last - cell:  # a slice has to ascend: begin with the opposite cell
             cell, there, here = last - cell, here, there
         cells, slots = slice(cell, last - cell + 1, last - 2 * cell), slice(2 * number, 2 * number + 2)
-        for piece, (first, second) in enumerate(zip(_pieces(there), _pieces(here), strict=True)):
-            rows = (torch.cat((first, second)), torch.cat((second, first)))
-            groups.append(Group(cells, slots, rows, 2, piece == 0))
+        for order, (first, second) in enumerate(zip(_pieces(there), _pieces(here), strict=True)):
+            pieces.append(_Piece(cells, slots, ((first, second), (second, first)), order == 0))
         if not len(there):
             empty += [2 * number, 2 * number + 1]
     device = level.coords.device
+    rows = _rows(pieces, device)
     return KernelMap(
-        groups,
-        (
-            _joined([group.rows[0] for group in groups], device),
-            _joined([group.rows[1] for group in groups], device),
-        ),
+        _blocks(pieces, rows),
+        rows,
         (len(level), len(level)),
         empty,
         identity=last // 2,
         slots=torch.tensor(_slots(half, last), device=device),
-        twins=_twins(groups, device),
+        twins=_twins(pieces, device),
     )
 
 
@@ -175,19 +195,55 @@ def _slots(half: list[int], last: int) -> list[int]:
     return slots
 
 
-def _twins(groups: list[Group], device: torch.device) -> Tensor:
+class _Piece(NamedTuple):
+    """A group before it has a place: its input and output rows, cell by cell."""
+
+    cells: slice
+    slots: slice
+    rows: tuple[tuple[Tensor, Tensor], ...]
+    first: bool
+
+    def __len__(self) -> int:
+        return len(self.rows) * len(self.rows[0][0])
+
+
+def _rows(pieces: list[_Piece], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Input and output rows of all pieces, (P,) int32 each."""
+    pairs = [pair for piece in pieces for pair in piece.rows]
+    if not pairs:
+        empty = torch.zeros(0, dtype=torch.int32, device=device)
+        return empty, empty
+    return torch.cat([there for there, _ in pairs]), torch.cat([here for _, here in pairs])
+
+
+def _blocks(pieces: list[_Piece], rows: tuple[Tensor, Tensor]) -> list[Block]:
+    """Give the pieces their places, as many in a block as BLOCK allows."""
+    limit = BLOCK.get(rows[0].device.type, BLOCK["cuda"])
+    blocks: list[Block] = []
+    begin = 0
+    while pieces:
+        groups: list[Group] = []
+        size = 0
+        while pieces and (not groups or size + len(pieces[0]) <= limit):
+            piece, *pieces = pieces
+            count = len(piece.rows[0][0])
+            groups.append(Group(piece.cells, piece.slots, size, count, len(piece.rows), piece.first))
+            size += len(piece)
+        places = slice(begin, begin + size)
+        blocks.append(Block(places, (rows[0][places], rows[1][places]), groups))
+        begin += size
+    return blocks
+
+
+def _twins(pieces: list[_Piece], device: torch.device) -> Tensor:
     """(P,) int32: the halves of each group exchanged."""
-    start, pieces = 0, []
-    for group in groups:
-        count = len(group.rows[0])
-        places = torch.arange(start, start + count, dtype=torch.int32, device=device)
-        pieces.append(places.roll(count // 2))
-        start += count
-    return _joined(pieces, device)
-
-
-def _joined(pieces: list[Tensor], device: torch.device) -> Tensor:
-    return torch.cat(pieces) if pieces else torch.zeros(0, dtype=torch.int32, device=device)
+    start, halves = 0, []
+    places = torch.arange(sum(map(len, pieces)), dtype=torch.int32, device=device)
+    for piece in pieces:
+        middle, end = start + len(piece) // 2, start + len(piece)
+        halves += [places[middle:end], places[start:middle]]
+        start = end
+    return torch.cat(halves) if halves else places
 
 
 def _pieces(rows: Tensor) -> tuple[Tensor, ...]:

@@ -71,9 +71,10 @@ def _wide(x: Tensor) -> Tensor:
 def _outputs(feats: Tensor, cells: Tensor, *, pairs: KernelMap, workspace: Workspace) -> Tensor:
     """(V_in, I) and (K, I, O) to (V_out, O)."""
     products = workspace.rows("products", len(pairs), like=feats, channels=cells.shape[2])
-    for group, out in zip(pairs.groups, pairs.split(products), strict=True):
-        rows = workspace.gather("rows", feats, group.rows[pairs.side], width=group.width)
-        torch.bmm(rows, cells[group.cells], out=out.view(group.width, -1, cells.shape[2]))
+    for block in pairs.blocks:
+        rows, out = workspace.gather("rows", feats, block.rows[pairs.side]), products[block.places]
+        for group in block.groups:
+            torch.bmm(group.of(rows), cells[group.cells], out=group.of(out))
     return _sum(products, pairs, centre=feats, cells=cells)
 
 
@@ -104,15 +105,17 @@ def _gradients(
     transposed, in_channels = cells.transpose(1, 2), cells.shape[1]
     products = workspace.rows("products", len(pairs) * needed[0], like=feats, channels=in_channels)
     slots = _new_slots(cells, pairs=pairs, workspace=workspace) if needed[1] else None
-    parts = pairs.split(products) if needed[0] else [products] * len(pairs.groups)
-    for group, part in zip(pairs.groups, parts, strict=True):
-        grads = workspace.gather("grads", grad, group.rows[1 - pairs.side], width=group.width)
+    for block in pairs.blocks:
+        grads = workspace.gather("grads", grad, block.rows[1 - pairs.side])
         if needed[0]:
-            torch.bmm(grads, transposed[group.cells], out=part.view(group.width, -1, in_channels))
+            out = products[block.places]
+            for group in block.groups:
+                torch.bmm(group.of(grads), transposed[group.cells], out=group.of(out))
         if slots is not None:
-            rows = workspace.gather("rows", feats, group.rows[pairs.side], width=group.width)
-            slot = slots[group.slots]
-            torch.baddbmm(slot, rows.transpose(1, 2), grads, beta=0 if group.first else 1, out=slot)
+            rows = workspace.gather("rows", feats, block.rows[pairs.side])
+            for group in block.groups:
+                slot, left = slots[group.slots], group.of(rows).transpose(1, 2)
+                torch.baddbmm(slot, left, group.of(grads), beta=0 if group.first else 1, out=slot)
     return (
         _sum(products, pairs.swapped(), centre=grad, cells=transposed) if needed[0] else None,
         None if slots is None else _in_cell_order(slots, feats, grad, pairs=pairs),

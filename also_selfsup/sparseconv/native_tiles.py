@@ -78,9 +78,9 @@ class Work:
         """Name the pairs of a map."""
         cells: list[int] = []
         counts: list[int] = []
-        for group in pairs.groups:
+        for group in (group for block in pairs.blocks for group in block.groups):
             cells += range(cell_count)[group.cells]
-            counts += [len(group.rows[0]) // group.width] * group.width
+            counts += [group.count] * group.width
         inputs, outputs = pairs.rows
         if pairs.identity is not None:
             own = torch.arange(pairs.counts[0], dtype=torch.int32, device=inputs.device)

@@ -21,21 +21,23 @@ class Throughput(Callback):
     def __init__(self) -> None:
         self.scans = 0
         self.start = 0.0
+        self.seconds = 0.0
         self.rate = 0.0
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock."""
-        self.scans, self.start = 0, time.perf_counter()
+        self.scans, self.start, self.seconds = 0, time.perf_counter(), 0.0
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
-        """Count the batch."""
+        """Count the batch; the validation that may follow the last one is no part of the rate."""
         self.scans += len(batch["names"])
+        self.seconds = time.perf_counter() - self.start
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the rate."""
-        self.rate = self.scans * trainer.world_size / (time.perf_counter() - self.start)
+        self.rate = self.scans * trainer.world_size / self.seconds if self.seconds else 0.0
         pl_module.log("train/scans_per_second", self.rate, prog_bar=True)
         if pl_module.device.type == "cuda":
             peak = torch.cuda.max_memory_allocated(pl_module.device) / 2**30

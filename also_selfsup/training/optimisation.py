@@ -3,16 +3,15 @@
 from collections.abc import Iterable
 from typing import Any
 
-import torch
 from torch.nn import Parameter
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 
 def adamw(parameters: Iterable[Parameter], *, lr: float, weight_decay: float) -> AdamW:
-    """AdamW over the parameters that learn; one fused kernel a step on a GPU."""
+    """AdamW over the parameters that learn; one fused kernel a step."""
     learning = [parameter for parameter in parameters if parameter.requires_grad]
-    fused = bool(learning) and all(p.is_cuda and torch.is_floating_point(p) for p in learning)
+    fused = bool(learning) and all(p.device.type in ("cpu", "cuda") for p in learning)
     return AdamW(learning, lr=lr, weight_decay=weight_decay, fused=fused)
 
 

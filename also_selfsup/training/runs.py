@@ -48,13 +48,12 @@ def open_run(settings: Settings, *parts: str) -> Run:
     checkpoint = _checkpoint_to_resume(settings.resume, parent)
     if "LOCAL_RANK" in os.environ and FOLDER_OF_FIRST_PROCESS in os.environ:
         return Run(Path(os.environ[FOLDER_OF_FIRST_PROCESS]), checkpoint)
-    folder = checkpoint.parent if checkpoint else parent / f"version_{_next_version(parent)}"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = checkpoint.parent if checkpoint else _make_version(parent)
         save_settings(settings, folder / "config.yaml")
     except OSError as error:
         raise SettingsError(
-            f"cfg.save_dir={settings.save_dir}: cannot write to {folder} ({error})."
+            f"cfg.save_dir={settings.save_dir}: cannot write to {parent} ({error})."
         ) from error
     os.environ[FOLDER_OF_FIRST_PROCESS] = str(folder)
     return Run(folder, checkpoint)
@@ -81,6 +80,16 @@ def _versions(parent: Path) -> list[Path]:
     return [parent / f"version_{number}" for number in sorted(int(n) for n in numbers if n.isdecimal())]
 
 
-def _next_version(parent: Path) -> int:
-    versions = _versions(parent)
-    return int(versions[-1].name.removeprefix("version_")) + 1 if versions else 0
+def _make_version(parent: Path) -> Path:
+    """Make the next version's folder; of runs that begin at the same moment each gets one of its own."""
+    parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        versions = _versions(parent)
+        number = int(versions[-1].name.removeprefix("version_")) + 1 if versions else 0
+        try:
+            (parent / f"version_{number}").mkdir()
+        except FileExistsError:
+            if not (parent / f"version_{number}").is_dir():
+                raise
+        else:
+            return parent / f"version_{number}"

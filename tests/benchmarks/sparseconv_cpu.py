@@ -105,12 +105,11 @@ def _pairs(x: Voxels, y: Voxels, geometry: Geometry) -> KernelMap:
 def _by_cell(pairs: KernelMap, rows: int) -> list[tuple[int, Tensor, Tensor]]:
     """Kernel cell, input rows, output rows."""
     found = []
-    for group in pairs.groups:
-        inputs, outputs = group.rows[pairs.side], group.rows[1 - pairs.side]
-        halves = zip(inputs.chunk(group.width), outputs.chunk(group.width), strict=True)
-        found += [
-            (cell, *rows_of_cell) for cell, rows_of_cell in zip(range(27)[group.cells], halves, strict=True)
-        ]
+    for block in pairs.blocks:
+        sides = (block.rows[pairs.side], block.rows[1 - pairs.side])
+        for group in block.groups:
+            inputs, outputs = (group.of(side[:, None]).flatten(1) for side in sides)
+            found += list(zip(range(27)[group.cells], inputs, outputs, strict=True))
     if pairs.identity is not None:
         found.append((pairs.identity, torch.arange(rows), torch.arange(rows)))
     return found
