@@ -35,6 +35,9 @@ from also_selfsup.training.runs import Run
 
 Result = TypeVar("Result")
 
+TITLE = "Self-supervised pre-training on simulated streets"
+SUBTITLE = "A lidar network learns where space is occupied, without labels, and is then fine-tuned with few."
+
 # One frame of each street teaches more than many of the same street.
 STANDARD = Simulation(scenes={"train": 200, "val": 20}, frames_per_scene=1)
 QUICK = Simulation(scenes={"train": 4, "val": 2}, frames_per_scene=1, azimuth_steps=120)
@@ -98,11 +101,7 @@ def run_demo(folder: Path, *, quick: bool, seeds: Sequence[int], console: Consol
     )
     with watch("drawing"):
         pictures = draw(demo, module=pretrained_module(settings, pretraining), scan=scans[0])
-    title = "Self-supervised pre-training on simulated streets"
-    subtitle = (
-        "A lidar network learns where space is occupied, without labels, and is then fine-tuned with few."
-    )
-    write_report(demo.folder / "report.html", sections(demo, pictures), title=title, subtitle=subtitle)
+    write_report(demo.folder / "report.html", sections(demo, pictures), title=TITLE, subtitle=SUBTITLE)
     return demo
 
 
