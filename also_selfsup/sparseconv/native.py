@@ -18,7 +18,8 @@ from also_selfsup.sparseconv import units
 from also_selfsup.sparseconv.interface import Backend, Geometry, Triple, Voxels
 from also_selfsup.sparseconv.kernels import as_cells
 from also_selfsup.sparseconv.native_levels import Pyramid, Workspace, first_level
-from also_selfsup.sparseconv.native_maps import KernelMap, submanifold_map
+from also_selfsup.sparseconv.native_maps import submanifold_map
+from also_selfsup.sparseconv.native_pairs import KernelMap
 from also_selfsup.sparseconv.native_products import convolve
 from also_selfsup.sparseconv.native_strides import downsample
 from also_selfsup.sparseconv.native_tiled import convolve_tiled, suits

@@ -10,15 +10,13 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from also_selfsup.sparseconv.interface import Geometry, Triple
-
-if TYPE_CHECKING:
-    from also_selfsup.sparseconv.native_maps import KernelMap
+from also_selfsup.sparseconv.native_pairs import KernelMap
 
 # Numbers stay below 2**62 so that those of cells beyond the range still fit into int64.
 LARGEST_NUMBER = 2**62

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from also_selfsup.sparseconv.native_maps import KernelMap
+from also_selfsup.sparseconv.native_pairs import KernelMap
 from also_selfsup.sparseconv.native_tiles import Chunks, Tiles, Work, make_chunks, make_tiles
 
 # Channels of a block, and cells that fit into the bits of a key.
