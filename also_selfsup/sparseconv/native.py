@@ -17,12 +17,13 @@ from torch import Tensor, nn
 from also_selfsup.sparseconv import units
 from also_selfsup.sparseconv.interface import Backend, Geometry, Triple, Voxels
 from also_selfsup.sparseconv.kernels import as_cells
+from also_selfsup.sparseconv.native_fused import Shadows, fusible, unit
 from also_selfsup.sparseconv.native_levels import Pyramid, Workspace, first_level
 from also_selfsup.sparseconv.native_maps import submanifold_map
 from also_selfsup.sparseconv.native_pairs import KernelMap
 from also_selfsup.sparseconv.native_products import convolve
 from also_selfsup.sparseconv.native_strides import downsample
-from also_selfsup.sparseconv.native_tiled import convolve_tiled, suits
+from also_selfsup.sparseconv.native_tiled import Plan, convolve_tiled, suits
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ class NativeBackend(Backend):
 
     def __init__(self) -> None:
         self.workspace = Workspace()
+        self.shadows = Shadows()
 
     def voxels(self, feats: Tensor, coords: Tensor, *, grid: Triple | None = None) -> NativeVoxels:
         """Voxels of level 0; raises ValueError for shapes that do not fit and for duplicate cells."""
@@ -72,6 +74,7 @@ class NativeBackend(Backend):
             raise ValueError(
                 f"feats: expected ({len(coords)}, channels) floating point, found {_describe(feats)}."
             )
+        self.shadows.begin()
         return NativeVoxels(feats, Pyramid([first_level(coords, grid=grid)]), 0, self)
 
     def features(self, x: Voxels) -> Tensor:
@@ -83,27 +86,22 @@ class NativeBackend(Backend):
         x = _own(x)
         if kernel.dim() == 2:
             return x.with_feats(x.feats @ kernel)
-        return _run(x, as_cells(kernel, size), submanifold_map(x.pyramid.levels[x.index], size), to=x.index)
+        pairs, to = _pairs(x, Geometry("submanifold", size))
+        return _run(x, as_cells(kernel, size), pairs, to=to)
 
     def downsample(
         self, x: Voxels, kernel: Tensor, size: Triple, stride: Triple, padding: Triple
     ) -> NativeVoxels:
         """Strided convolution; coarse cells ordered by batch, x, y, z."""
         x = _own(x)
-        coarse = downsample(x.pyramid, x.index, geometry=Geometry("downsample", size, stride, padding))
-        origin = x.pyramid.levels[coarse].origin
-        assert origin is not None
-        return _run(x, as_cells(kernel, size), origin.pairs, to=coarse)
+        pairs, to = _pairs(x, Geometry("downsample", size, stride, padding))
+        return _run(x, as_cells(kernel, size), pairs, to=to)
 
     def upsample(self, x: Voxels, kernel: Tensor, size: Triple) -> NativeVoxels:
         """Inverse of the down-sampling that made `x`."""
         x = _own(x)
-        origin = x.pyramid.levels[x.index].origin
-        if origin is None:
-            raise ValueError("upsample: these voxels are on level 0, no down-sampling made them.")
-        if origin.size != size:
-            raise ValueError(f"upsample: size {size}, but the down-sampling to undo has size {origin.size}.")
-        return _run(x, as_cells(kernel, size), origin.pairs.swapped(), to=origin.level)
+        pairs, to = _pairs(x, Geometry("upsample", size))
+        return _run(x, as_cells(kernel, size), pairs, to=to)
 
     def unit(
         self,
@@ -115,8 +113,45 @@ class NativeBackend(Backend):
         residual: Voxels | None = None,
         relu: bool = False,
     ) -> Voxels:
-        """relu(norm(convolution(x)) + residual), one after the other."""
-        return units.compose(x, kernel, geometry=geometry, norm=norm, residual=residual, relu=relu)
+        """relu(norm(convolution(x)) + residual): one step in 16 bits on a GPU, else one after the other."""
+        own = _own(x)
+        feats, cells = units.autocast(own.feats, kernel) if own.feats.is_cuda else (own.feats, kernel)
+        if not isinstance(norm, nn.BatchNorm1d) or not fusible(feats, cells, norm):
+            return units.compose(x, kernel, geometry=geometry, norm=norm, residual=residual, relu=relu)
+        pairs, to = (None, own.index) if kernel.dim() == 2 else _pairs(own, geometry)
+        result = unit(
+            feats,
+            kernel,
+            cells=self.shadows.of(kernel, feats.dtype),
+            plan=None if pairs is None else Plan(pairs, cell_count=len(kernel)),
+            norm=norm,
+            residual=None if residual is None else residual.feats.to(feats.dtype),
+            relu=relu,
+        )
+        return NativeVoxels(result, own.pyramid, to, self)
+
+
+def _pairs(x: NativeVoxels, geometry: Geometry) -> tuple[KernelMap, int]:
+    """The pairs of a convolution, and the level of its result.
+
+    Raises:
+        ValueError: An inverse of no down-sampling, or of one of another size.
+    """
+    if geometry.kind == "submanifold":
+        return submanifold_map(x.pyramid.levels[x.index], geometry.size), x.index
+    if geometry.kind == "downsample":
+        coarse = downsample(x.pyramid, x.index, geometry=geometry)
+        origin = x.pyramid.levels[coarse].origin
+        assert origin is not None
+        return origin.pairs, coarse
+    origin = x.pyramid.levels[x.index].origin
+    if origin is None:
+        raise ValueError("upsample: these voxels are on level 0, no down-sampling made them.")
+    if origin.size != geometry.size:
+        raise ValueError(
+            f"upsample: size {geometry.size}, but the down-sampling to undo has size {origin.size}."
+        )
+    return origin.pairs.swapped(), origin.level
 
 
 def _own(x: Voxels) -> NativeVoxels:

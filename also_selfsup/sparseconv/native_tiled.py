@@ -54,12 +54,12 @@ def convolve_tiled(feats: Tensor, kernel: Tensor, *, pairs: KernelMap) -> Tensor
     if missing := -kernel.shape[1] % BLOCK:  # the few channels of a network's input: zeros fill up a block
         feats = functional.pad(feats, (0, missing))
         kernel = functional.pad(kernel, (0, 0, 0, missing))
-    plan = _Plan(pairs, cell_count=len(kernel))
+    plan = Plan(pairs, cell_count=len(kernel))
     result: Tensor = _TiledConvolution.apply(feats, kernel, plan)  # type: ignore[no-untyped-call]
     return result
 
 
-class _Plan:
+class Plan:
     """What the layers of one kernel map share, each made when first needed and kept with the map.
 
     The map with swapped sides shares it too: the tiles of its output rows are those of this one's input rows.
@@ -106,7 +106,7 @@ class _Plan:
 
 class _TiledConvolution(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, feats: Tensor, kernel: Tensor, plan: _Plan) -> Tensor:
+    def forward(ctx: Any, feats: Tensor, kernel: Tensor, plan: Plan) -> Tensor:
         from also_selfsup.sparseconv import native_triton  # needs Triton, which only builds for GPUs have
 
         feats = feats.contiguous()
@@ -124,10 +124,12 @@ class _TiledConvolution(torch.autograd.Function):
         plan, grad = ctx.plan, grad.to(feats.dtype).contiguous()
         grad_feats = grad_kernel = None
         if ctx.needs_input_grad[0]:
-            cells = kernel.transpose(1, 2)
-            cells = (cells.flip(0) if plan.mirrored else cells).to(feats.dtype).contiguous()
-            grad_feats = native_triton.multiply(
-                grad, cells, tiles=plan.input_tiles(), out_count=plan.counts[0]
+            grad_feats = native_triton.multiply_back(
+                grad,
+                kernel.to(feats.dtype).contiguous(),
+                tiles=plan.input_tiles(),
+                out_count=plan.counts[0],
+                mirrored=plan.mirrored,
             )
         if ctx.needs_input_grad[1]:
             total = native_triton.weight_gradient(feats, grad, chunks=plan.chunks(), cell_count=len(kernel))

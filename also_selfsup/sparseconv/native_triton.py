@@ -22,8 +22,10 @@ from also_selfsup.sparseconv.native_tiles import Chunks, Tiles
 def _tile_kernel(
     feats, weights, out, rows, table, cells, counts, table_stride,
     IN: tl.constexpr, OUT: tl.constexpr, K: tl.constexpr,
-    T: tl.constexpr, BI: tl.constexpr, BO: tl.constexpr,
+    T: tl.constexpr, BI: tl.constexpr, BO: tl.constexpr, BACK: tl.constexpr, MIRROR: tl.constexpr,
 ):  # fmt: skip
+    # BACK: weights are those of the forward pass, (K, OUT, IN), read as if their sides were swapped; MIRROR:
+    # the pairs of a cell are those of the opposite one.
     tile, columns = tl.program_id(0), tl.program_id(1) * BO + tl.arange(0, BO)
     places = tile * T + tl.arange(0, T)
     steps: tl.constexpr = IN // BI
@@ -35,12 +37,22 @@ def _tile_kernel(
         a = tl.load(
             feats + row.to(tl.int64)[:, None] * IN + channels[None, :], mask=(row >= 0)[:, None], other=0.0
         )
-        b = tl.load(
-            weights + (cell * IN + channels)[:, None] * OUT + columns[None, :],
-            mask=(columns < OUT)[None, :],
-            other=0.0,
-        )
-        total = tl.dot(a, b, total)
+        if MIRROR:
+            cell = K - 1 - cell
+        if BACK:
+            b = tl.load(
+                weights + (cell * OUT + columns)[:, None] * IN + channels[None, :],
+                mask=(columns < OUT)[:, None],
+                other=0.0,
+            )
+            total = tl.dot(a, tl.trans(b), total)
+        else:
+            b = tl.load(
+                weights + (cell * IN + channels)[:, None] * OUT + columns[None, :],
+                mask=(columns < OUT)[None, :],
+                other=0.0,
+            )
+            total = tl.dot(a, b, total)
     row = tl.load(rows + places)
     tl.store(
         out + row.to(tl.int64)[:, None] * OUT + columns[None, :],
@@ -94,7 +106,28 @@ def _sum_kernel(partial, first, last, out, N: tl.constexpr, B: tl.constexpr):
 
 def multiply(feats: Tensor, cells: Tensor, *, tiles: Tiles, out_count: int) -> Tensor:
     """Convolve: (V_in, I) and (K, I, O), both contiguous and 16-bit, to (V_out, O)."""
+    return _multiply(feats, cells, tiles=tiles, out_count=out_count, back=False, mirrored=False)
+
+
+def multiply_back(grads: Tensor, cells: Tensor, *, tiles: Tiles, out_count: int, mirrored: bool) -> Tensor:
+    """The input's gradient: (V_out, O) and the forward pass's (K, I, O) to (V_in, I).
+
+    Args:
+        grads: Contiguous and 16-bit, like `cells`.
+        cells: The kernel.
+        tiles: Of the input rows; of the output rows where the map mirrors itself.
+        out_count: V_in.
+        mirrored: The tiles are those of the output rows.
+    """
+    return _multiply(grads, cells, tiles=tiles, out_count=out_count, back=True, mirrored=mirrored)
+
+
+def _multiply(
+    feats: Tensor, cells: Tensor, *, tiles: Tiles, out_count: int, back: bool, mirrored: bool
+) -> Tensor:
     cell_count, in_channels, out_channels = cells.shape
+    if back:
+        in_channels, out_channels = out_channels, in_channels
     out = feats.new_empty(out_count, out_channels)
     block_in = _largest_divisor(in_channels)
     block_out = min(triton.next_power_of_2(out_channels), 128)
@@ -102,6 +135,7 @@ def multiply(feats: Tensor, cells: Tensor, *, tiles: Tiles, out_count: int) -> T
     _tile_kernel[grid](
         feats, cells, out, tiles.rows, tiles.table, tiles.cells, tiles.counts, tiles.table.shape[1],
         IN=in_channels, OUT=out_channels, K=cell_count, T=tiles.size, BI=block_in, BO=block_out,
+        BACK=back, MIRROR=mirrored,
         num_warps=8 if tiles.size * block_out >= 128 * 128 else 4, num_stages=4,
     )  # fmt: skip
     return out

@@ -11,7 +11,17 @@ import sys
 import torch
 from torch import nn
 
-from also_selfsup.sparseconv import DownsampleConv3d, SubmanifoldConv3d, UpsampleConv3d, get_backend, native
+from also_selfsup.sparseconv import (
+    BatchNorm,
+    Chain,
+    DownsampleConv3d,
+    ReLU,
+    SubmanifoldConv3d,
+    UpsampleConv3d,
+    Voxels,
+    get_backend,
+    native,
+)
 
 LAYERS = {
     "3 channels to 16": SubmanifoldConv3d(3, 16),
@@ -32,6 +42,52 @@ def gradients(layers: list[nn.Module], coords: torch.Tensor, feats: torch.Tensor
     return [x.feats.detach().double(), *(layer.kernel.grad.double() for layer in layers)]
 
 
+class Residual(nn.Module):
+    """Fused steps of each kind: with and without residual and ReLU, between levels, of size 1."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = Chain(SubmanifoldConv3d(16, 32), BatchNorm(32), ReLU())
+        self.down = Chain(DownsampleConv3d(32, 32), BatchNorm(32), ReLU())
+        self.block = Chain(SubmanifoldConv3d(32, 48), BatchNorm(48))
+        self.shortcut = Chain(SubmanifoldConv3d(32, 48, 1), BatchNorm(48))
+        self.up = Chain(UpsampleConv3d(48, 16), BatchNorm(16), ReLU())
+
+    def forward(self, x: Voxels) -> Voxels:
+        """Level 0 to level 0."""
+        y = self.down(self.first(x))
+        out: Voxels = self.up(self.block(y, residual=self.shortcut(y)))
+        return out
+
+
+def states(network: nn.Module, coords: torch.Tensor, feats: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Result, gradients of all parameters and of the input, and the running statistics, in float64."""
+    feats = feats.clone().requires_grad_()
+    x = network(get_backend("native").voxels(feats, coords))
+    (x.feats.double() * torch.linspace(-1, 1, x.feats.numel()).view_as(x.feats)).sum().backward()
+    found = {"result": x.feats, "input": feats.grad}
+    found |= {name: p.grad for name, p in network.named_parameters()}
+    found |= {name: b for name, b in network.named_buffers() if "running" in name}
+    return {name: value.detach().double() for name, value in found.items()}
+
+
+def fused_errors(coords: torch.Tensor) -> dict[str, float]:
+    """Relative errors of the fused steps beside the same network in float64, step by step."""
+    network = Residual()
+    for name, parameter in network.named_parameters():
+        if name.endswith("1.weight") or name.endswith("1.bias"):
+            nn.init.uniform_(parameter, 0.5, 1.5)
+        if name.endswith("kernel"):
+            parameter.data = parameter.data.half().float()
+    feats = torch.randn(len(coords), 16)  # the interpreter takes float32 too: no ReLU flips by rounding
+    truth = states(copy.deepcopy(network).double(), coords, feats.double())
+    used = []
+    native.fusible = lambda *_: used.append(1) or True
+    ours = states(network, coords, feats)
+    assert len(used) == 5
+    return {name: float((ours[name] - truth[name]).norm() / truth[name].norm()) for name in truth}
+
+
 def main() -> None:
     """Compare; relative errors by layer as JSON."""
     torch.manual_seed(0)
@@ -40,11 +96,19 @@ def main() -> None:
     feats = torch.randn(len(coords), 3).half()
     exact = [layer.half().double() for layer in copy.deepcopy(list(LAYERS.values()))]
     truth = gradients(exact, coords, feats.double())
+    fused = fused_errors(coords)
     used = []
     native.suits = lambda *_: used.append(1) or True
     ours = gradients([layer.half() for layer in LAYERS.values()], coords, feats)
     errors = [float((a - b).norm() / b.norm()) for a, b in zip(ours, truth, strict=True)]
-    json.dump({"tiled": len(used), "errors": dict(zip(["result", *LAYERS], errors, strict=True))}, sys.stdout)
+    json.dump(
+        {
+            "tiled": len(used),
+            "errors": dict(zip(["result", *LAYERS], errors, strict=True)),
+            "fused": fused,
+        },
+        sys.stdout,
+    )
 
 
 if __name__ == "__main__":
