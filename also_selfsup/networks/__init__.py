@@ -1,6 +1,6 @@
 """The networks by name: backbones (voxels to latents) and the pretext decoder (latents to occupancy)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from also_selfsup.networks.backbone import Backbone, Encoder, freeze_but_classifier, replace_classifier
@@ -53,7 +53,8 @@ def build_backbone(
                 "of its bird's-eye view, [x_min, y_min, z_min, x_max, y_max, z_max], and the voxels' size."
             )
         options |= {"voxel_size": voxel_size, "extent": extent, "bev_centres": bev_centres}
-    return network(in_channels, out_channels, **options)
+    build: Callable[..., Encoder] = network
+    return build(in_channels, out_channels, **options)
 
 
 def build_decoder(

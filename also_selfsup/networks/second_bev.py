@@ -33,7 +33,7 @@ def compress_height(x: Voxels, view: Triple, *, scan_count: int) -> Tensor:
     scan, column, row, level = x.coords.long().unbind(1)
     dense[scan, row, column, :, level] = x.feats
     if half > 1:
-        dense = dense.unflatten(4, (HEIGHT_CELLS, half)).amax(5)
+        dense = dense.view(*dense.shape[:4], HEIGHT_CELLS, half).amax(5)
     return dense.flatten(3).permute(0, 3, 1, 2)
 
 
