@@ -105,6 +105,17 @@ def test_published_centres_reach_from_edge_to_edge(draw_second: Make, make_secon
     torch.testing.assert_close((pos - exact)[0, [0, -1], 0], torch.tensor([-1.6, 1.6]).double())
 
 
+def test_bfloat16_stays_near_single_precision(draw_second: Make, make_second: Make) -> None:
+    batch, net = draw_second(400, 250), make_second().float().train()
+    exact = net(batch)["latents"]
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = net(batch)
+    rough["latents"].float().square().mean().backward()
+    assert all(value.grad.isfinite().all() for value in net.parameters())
+    assert (rough["latents"] - exact).square().mean().sqrt() < 0.2 * exact.std()
+    assert rough["latents_pos"].dtype == torch.float32
+
+
 @pytest.mark.parametrize("depth", [1, 2, 3, 4, 5])
 def test_a_taller_view_keeps_the_maximum_of_each_half(depth: int) -> None:
     coords = torch.nonzero(torch.rand(2, 3, 4, depth) < 0.5)

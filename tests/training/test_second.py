@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from also_selfsup.data.scan import Batch
+from also_selfsup.networks import BACKBONES
 from also_selfsup.reporting.occupancy import encode, occupancy
 from also_selfsup.settings.files import flat_values
-from also_selfsup.settings.limits import SettingsError
+from also_selfsup.settings.limits import BIRDS_EYE, SettingsError
 from also_selfsup.settings.run import load
 from also_selfsup.settings.schema import Settings
 from also_selfsup.train_selfsupervised import pretrain
@@ -136,6 +137,10 @@ def test_values_of_the_recipe() -> None:
         "training.batch_size": 8,
     }
     assert {key: found[key] for key in expected} == expected
+
+
+def test_settings_know_the_birds_eye_view_backbones() -> None:
+    assert {name for name, network in BACKBONES.items() if network.birds_eye} == set(BIRDS_EYE)
 
 
 def test_segmentation_is_refused(settings: Settings) -> None:
