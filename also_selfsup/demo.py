@@ -27,7 +27,7 @@ from also_selfsup.settings.schema import Settings
 from also_selfsup.settings.terminal import set_up_terminal
 from also_selfsup.train_downstream_semseg import finetune
 from also_selfsup.train_selfsupervised import pretrain
-from also_selfsup.training.building import network_of, segmentation_transforms
+from also_selfsup.training.building import segmentation_network, segmentation_transforms
 from also_selfsup.training.datamodule import open_dataset, whole_split_loader
 from also_selfsup.training.parallel import run_all
 from also_selfsup.training.pretraining import PretrainingModule
@@ -148,7 +148,7 @@ def run_trial(trial: Trial) -> tuple[Run, Tensor]:
     run = finetune(settings)
     model = convert(run.last, downstream=True)[0].path
     loader, dataset = whole_split_loader(settings, split, labels=True)
-    net = network_of(settings, out_channels=len(dataset.class_names))
+    net = segmentation_network(settings, class_count=len(dataset.class_names))
     load_file(net, model, prefix=NET)
     matrix = score_split(
         net,

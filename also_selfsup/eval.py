@@ -22,7 +22,7 @@ from also_selfsup.settings.files import load_settings
 from also_selfsup.settings.names import UserError, message
 from also_selfsup.settings.run import resolve_path
 from also_selfsup.settings.terminal import set_up_terminal
-from also_selfsup.training.building import network_of, segmentation_transforms
+from also_selfsup.training.building import segmentation_network, segmentation_transforms
 from also_selfsup.training.datamodule import whole_split_loader
 
 
@@ -31,7 +31,7 @@ def evaluate(options: argparse.Namespace, console: Console) -> None:
     settings = load_settings(options.config)
     settings = replace(settings, dataset_root=options.dataset_root or settings.dataset_root)
     loader, dataset = whole_split_loader(settings, options.split, labels=not options.no_labels)
-    net = network_of(settings, out_channels=len(dataset.class_names))
+    net = segmentation_network(settings, class_count=len(dataset.class_names))
     load_network(net, options.ckpt)
     device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     folder: Path | None = options.save_predictions

@@ -1,15 +1,17 @@
 """The networks by name: backbones (voxels to latents) and the pretext decoder (latents to occupancy)."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
-from also_selfsup.networks.backbone import Backbone, freeze_but_classifier, replace_classifier
+from also_selfsup.networks.backbone import Backbone, Encoder, freeze_but_classifier, replace_classifier
 from also_selfsup.networks.interpnet import InterpNet
 from also_selfsup.networks.minkunet import MinkUNet18, MinkUNet18SC, MinkUNet34
+from also_selfsup.networks.second import SECOND
 from also_selfsup.networks.spvcnn import SPVCNN, SPVCNN0p5
-from also_selfsup.settings.names import choose
+from also_selfsup.settings.names import UserError, choose
 
-BACKBONES: dict[str, Callable[..., Backbone]] = {
-    network.__name__: network for network in (MinkUNet18, MinkUNet18SC, MinkUNet34, SPVCNN, SPVCNN0p5)
+BACKBONES: dict[str, type[Encoder]] = {
+    network.__name__: network for network in (MinkUNet18, MinkUNet18SC, MinkUNet34, SECOND, SPVCNN, SPVCNN0p5)
 }
 DECODERS: dict[str, type[InterpNet]] = {"InterpNet": InterpNet}
 
@@ -21,20 +23,38 @@ def build_backbone(
     out_channels: int,
     framework: str = "native",
     voxel_size: float | Sequence[float] | None = None,
-) -> Backbone:
+    extent: Sequence[float] | None = None,
+    bev_centres: str = "exact",
+) -> Encoder:
     """Build a backbone by its name in `BACKBONES`.
 
     Args:
         name: the network.
         in_channels: channels of `voxel_x`.
-        out_channels: latents, or classes, per point.
+        out_channels: latents, or classes, per point (per cell of a bird's-eye view).
         framework: sparse-convolution library, a name in `sparseconv.BACKENDS` or "auto".
-        voxel_size: metres, one number or three; the networks here see cells only and do not ask.
+        voxel_size: metres, one number or three; only bird's-eye-view backbones ask.
+        extent: six numbers, [x_min, y_min, z_min, x_max, y_max, z_max] in metres, that a bird's-eye-view
+            backbone sees; the others have none.
+        bev_centres: "exact" or "published", where the latents of its cells lie (`SECOND`).
 
     Raises:
-        ValueError: there is no such backbone or library; the message lists those there are.
+        ValueError: there is no such backbone or library (the message lists those there are), or the extent
+            and the backbone do not fit.
     """
-    return choose(BACKBONES, name, "cfg.network.backbone")(in_channels, out_channels, framework=framework)
+    network = choose(BACKBONES, name, "cfg.network.backbone")
+    options: dict[str, Any] = {"framework": framework}
+    if not network.birds_eye and extent is not None:
+        raise UserError(f"cfg.network.extent={list(extent)}: {name} sees all points; leave the extent out.")
+    if network.birds_eye:
+        if extent is None or voxel_size is None:
+            raise UserError(
+                f"cfg.network.extent={extent}, cfg.network.voxel_size={voxel_size}: {name} needs the extent "
+                "of its bird's-eye view, [x_min, y_min, z_min, x_max, y_max, z_max], and the voxels' size."
+            )
+        options |= {"voxel_size": voxel_size, "extent": extent, "bev_centres": bev_centres}
+    build: Callable[..., Encoder] = network
+    return build(in_channels, out_channels, **options)
 
 
 def build_decoder(
@@ -65,6 +85,7 @@ __all__ = [
     "BACKBONES",
     "DECODERS",
     "Backbone",
+    "Encoder",
     "InterpNet",
     "build_backbone",
     "build_decoder",

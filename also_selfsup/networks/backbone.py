@@ -1,4 +1,4 @@
-"""Between voxels and decoder: what the backbones with a per-point classifier have in common.
+"""Between voxels and decoder: what backbones have in common, and those with a per-point classifier.
 
 Letters: N points, V voxels, C channels, L latents (or classes) per point.
 """
@@ -12,7 +12,30 @@ from torch import Tensor, nn
 from also_selfsup.sparseconv import Voxels, get_backend
 
 
-class Backbone(nn.Module, ABC):
+class Encoder(nn.Module, ABC):
+    """Voxels in, latents out, of whatever places; `birds_eye` if those are cells of a bird's-eye view."""
+
+    birds_eye = False
+
+    def __init__(self, framework: str = "native") -> None:
+        """Choose the library.
+
+        Args:
+            framework: name in `sparseconv.BACKENDS`, or "auto".
+        """
+        super().__init__()
+        self.backend = get_backend(framework)
+
+    @abstractmethod
+    def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """Compute `latents`, and what `supports` says; the batch is left as it is."""
+
+    def supports(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """Say where the latents lie, before they are computed; nothing if they are those of the points."""
+        return {}
+
+
+class Backbone(Encoder):
     """Voxels in, latents of the points out; a subclass says what happens between.
 
     `classifier` is the last layer: the latents of pre-training, or the class scores of a downstream task.
@@ -26,8 +49,7 @@ class Backbone(nn.Module, ABC):
         Args:
             framework: name in `sparseconv.BACKENDS`, or "auto".
         """
-        super().__init__()
-        self.backend = get_backend(framework)
+        super().__init__(framework)
         self.only_classifier_learns = False
 
     def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:

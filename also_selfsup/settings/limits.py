@@ -5,8 +5,12 @@ from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from typing import Any
 
+from also_selfsup.settings.extent import ExtentError, view_cells
 from also_selfsup.settings.names import UserError
-from also_selfsup.settings.schema import Settings
+from also_selfsup.settings.schema import Network, Settings
+
+# Backbones whose latents belong to the cells of a bird's-eye view.
+BIRDS_EYE = ("SECOND",)
 
 
 class SettingsError(UserError):
@@ -21,6 +25,7 @@ def check(settings: Settings) -> Settings:
     """
     _check_group(settings, "cfg")
     _check_voxel_size(settings.network.voxel_size)
+    _check_view(settings.network)
     _check_batch_limit("limit_train_batches", settings.trainer.limit_train_batches)
     _check_batch_limit("limit_val_batches", settings.trainer.limit_val_batches)
     _check_together(settings)
@@ -102,6 +107,35 @@ def _check_voxel_size(size: Any) -> None:
         raise SettingsError(
             f"cfg.network.voxel_size={size}: a length above 0 m, or three of them for x, y, z."
         )
+
+
+def _check_view(network: Network) -> None:
+    if network.backbone not in BIRDS_EYE:
+        if network.extent is not None:
+            raise SettingsError(
+                f"cfg.network.extent={network.extent}: cfg.network.backbone={network.backbone} sees all "
+                f"points; an extent goes with {', '.join(BIRDS_EYE)} only."
+            )
+        return
+    if network.extent is None:
+        raise SettingsError(
+            f"cfg.network.extent=null: cfg.network.backbone={network.backbone} needs the box that it sees, "
+            "such as [0,-40,-3,70.4,40,1] (x_min, y_min, z_min, x_max, y_max, z_max in metres)."
+        )
+    if not network.column_search:
+        raise SettingsError(
+            f"cfg.network.column_search=false: latents of cfg.network.backbone={network.backbone} have no "
+            "height; set cfg.network.column_search=true."
+        )
+    if network.framework == "torchsparse":
+        raise SettingsError(
+            f"cfg.network.framework=torchsparse: it knows no bounded grid, which {network.backbone} needs; "
+            "take native or spconv."
+        )
+    try:
+        view_cells(network.extent, network.voxel_size)
+    except ExtentError as error:
+        raise SettingsError(str(error)) from error
 
 
 def _check_together(settings: Settings) -> None:

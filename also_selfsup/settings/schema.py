@@ -64,6 +64,16 @@ class Network:
     latent_size: int = option(128, "channels of the latent vectors", low=1)
     radius: float = option(1.0, "supports of a query lie within this distance", unit="m", above=0.0)
     column_search: bool = option(False, "search supports in x, y only (bird's-eye-view backbones)")
+    extent: list[float] | None = option(
+        None,
+        "what SECOND sees: [x_min, y_min, z_min, x_max, y_max, z_max]; null for others",
+        unit="m",
+    )
+    bev_centres: str = option(
+        "exact",
+        "where SECOND's latents lie; published: stretched from edge to edge, for weights trained so",
+        choices=("exact", "published"),
+    )
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,11 @@ when K = 1, without bias; batch-norm as in `torch.nn.BatchNorm1d`.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from also_selfsup.sparseconv.interface import Geometry, Size, Voxels, triple
@@ -19,20 +20,35 @@ from also_selfsup.sparseconv.kernels import new_kernel
 from also_selfsup.sparseconv.units import convolve, normalise
 
 
-class SparseConv3d(nn.Module):
-    """A convolution without bias; use one of its three kinds below."""
+class SparseConvolution(nn.Module, ABC):
+    """A convolution without bias; a subclass owns the parameter, in a layout of its own."""
 
-    def __init__(self, in_channels: int, out_channels: int, *, geometry: Geometry) -> None:
+    def __init__(self, geometry: Geometry) -> None:
         super().__init__()
         self.geometry = geometry
+
+    @abstractmethod
+    def cells(self) -> Tensor:
+        """The kernel as backends take it: (K, I, O), or (I, O) when K = 1, in the order of `kernels.py`."""
+
+    def forward(self, x: Voxels) -> Voxels:
+        """Voxels with I channels to voxels with O channels."""
+        return convolve(x, self.cells(), self.geometry)
+
+
+class SparseConv3d(SparseConvolution):
+    """A convolution with the published parameter; use one of its three kinds below."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, geometry: Geometry) -> None:
+        super().__init__(geometry)
         transposed = geometry.kind == "upsample"
         self.kernel = nn.Parameter(
             new_kernel(geometry.size, in_channels, out_channels=out_channels, transposed=transposed)
         )
 
-    def forward(self, x: Voxels) -> Voxels:
-        """Voxels with I channels to voxels with O channels."""
-        return convolve(x, self.kernel, self.geometry)
+    def cells(self) -> Tensor:
+        """The parameter itself."""
+        return self.kernel
 
     def extra_repr(self) -> str:
         """Channels and geometry, for `print(network)`."""
@@ -122,7 +138,7 @@ def _role(module: nn.Module) -> _Role:
 
 def _unit_length(modules: list[nn.Module]) -> int:
     """How many modules from the first on make a unit: convolution [, norm] [, ReLU], or any one module."""
-    if not isinstance(modules[0], SparseConv3d):
+    if not isinstance(modules[0], SparseConvolution):
         return 1
     roles = [_role(module) for module in modules[1:3]]
     if roles[:1] == ["norm"]:
@@ -134,12 +150,14 @@ def _run_unit(modules: list[nn.Module], x: Voxels, *, residual: Voxels | None) -
     """One unit by the backend; any other module by itself."""
     head, tail = modules[0], modules[1:]
     relu = bool(tail) and _role(tail[-1]) == "relu"
-    if residual is not None and (relu or not isinstance(head, SparseConv3d)):
+    if residual is not None and (relu or not isinstance(head, SparseConvolution)):
         raise ValueError("a chain with a residual has to end with a convolution and its norm, without ReLU.")
-    if isinstance(head, SparseConv3d):
+    if isinstance(head, SparseConvolution):
         norm = tail[0] if tail and _role(tail[0]) == "norm" else None
         relu = relu or residual is not None
-        return x.backend.unit(x, head.kernel, geometry=head.geometry, norm=norm, residual=residual, relu=relu)
+        return x.backend.unit(
+            x, head.cells(), geometry=head.geometry, norm=norm, residual=residual, relu=relu
+        )
     if _role(head) == "norm":
         return x.with_feats(normalise(x.feats, head))
     y: Voxels = head(x)

@@ -168,7 +168,7 @@ def _run(x: NativeVoxels, cells: Tensor, pairs: KernelMap, *, to: int) -> Native
     """The convolution, in autocast's dtype where it is on; the result lies on level `to`."""
     feats, cast = units.autocast(x.feats, cells)
     with torch.autocast(feats.device.type, enabled=False):
-        if suits(feats, cells):
+        if min(pairs.counts) and suits(feats, cells):  # a bounded grid may have lost all coarse cells
             result = convolve_tiled(feats, cells, pairs=pairs)
         else:
             result = convolve(feats, cast, pairs=pairs, workspace=x.backend.workspace)

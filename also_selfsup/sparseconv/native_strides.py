@@ -50,23 +50,48 @@ def _coarse_level(level: Level, index: int, *, geometry: Geometry) -> Level:
 
 def _touched(level: Level, geometry: Geometry, *, grid: Triple | None) -> tuple[Tensor, Tensor, Tensor]:
     """Coarse cells (P, 4), input rows (P,) and kernel cells (P,) that meet inside the grid."""
+    if geometry.size == geometry.stride and grid is None:
+        return _only_touched(level, geometry)
+    # Whether a kernel cell meets an input cell is a matter of each axis alone: small tables tell.
+    tables = [
+        _along(column, size, stride=stride, padding=padding, cells=cells)
+        for column, size, stride, padding, cells in zip(
+            level.coords.unbind(1)[1:],
+            geometry.size,
+            geometry.stride,
+            geometry.padding,
+            grid or (None, None, None),
+            strict=True,
+        )
+    ]
+    offsets = kernel_offsets(geometry.size)
+    meets = torch.stack([tables[0][1][x] & tables[1][1][y] & tables[2][1][z] for x, y, z in offsets])
+    cells, rows = torch.nonzero(meets, as_tuple=True)
+    places = torch.tensor(offsets, device=cells.device)[cells]
+    coarse = [table[places[:, axis], rows] for axis, (table, _) in enumerate(tables)]
+    return torch.stack((level.coords[:, 0][rows], *coarse), dim=1), rows, cells
+
+
+def _only_touched(level: Level, geometry: Geometry) -> tuple[Tensor, Tensor, Tensor]:
+    """`_touched` where kernel cells do not overlap: every input cell lies in one coarse cell."""
     device = level.coords.device
     stride = torch.tensor(geometry.stride, device=device)
     padded = level.coords[:, 1:] + torch.tensor(geometry.padding, device=device)
-    rows = torch.arange(len(level), device=device)
-    if geometry.size == geometry.stride:  # cells do not overlap: every input cell lies in one coarse cell
-        coarse = padded.div(stride, rounding_mode="floor")
-        inside = padded - coarse * stride
-        cells = _cell_table(geometry.size, device)[inside[:, 0], inside[:, 1], inside[:, 2]]
-    else:
-        reached = padded - torch.tensor(kernel_offsets(geometry.size), device=device)[:, None]
-        cells, rows = torch.nonzero((reached.remainder(stride) == 0).all(2), as_tuple=True)
-        coarse = reached[cells, rows].div(stride, rounding_mode="floor")
-    coords = torch.cat((level.coords[rows, :1], coarse.to(level.coords.dtype)), dim=1)
-    if grid is None:
-        return coords, rows, cells
-    kept = ((coarse >= 0) & (coarse < torch.tensor(grid, device=device))).all(1)
-    return coords[kept], rows[kept], cells[kept]
+    coarse = padded.div(stride, rounding_mode="floor")
+    inside = padded - coarse * stride
+    cells = _cell_table(geometry.size, device)[inside[:, 0], inside[:, 1], inside[:, 2]]
+    coords = torch.cat((level.coords[:, :1], coarse.to(level.coords.dtype)), dim=1)
+    return coords, torch.arange(len(level), device=device), cells
+
+
+def _along(
+    column: Tensor, size: int, *, stride: int, padding: int, cells: int | None
+) -> tuple[Tensor, Tensor]:
+    """Of one axis: the coarse cell of each kernel cell and input row, and whether there is one, (size, V)."""
+    reached = (column + padding) - torch.arange(size, device=column.device, dtype=column.dtype)[:, None]
+    coarse = reached.div(stride, rounding_mode="floor")
+    meets = coarse * stride == reached
+    return coarse, meets if cells is None else meets & (coarse >= 0) & (coarse < cells)
 
 
 def _cell_table(size: Triple, device: torch.device) -> Tensor:

@@ -1,13 +1,14 @@
 """From settings to what a task is made of: its transforms and its network."""
 
-from also_selfsup.networks import Backbone, build_backbone
+from also_selfsup.networks import Backbone, Encoder, build_backbone
+from also_selfsup.settings.limits import SettingsError
 from also_selfsup.settings.schema import Settings
 from also_selfsup.transforms.features import channel_count
 from also_selfsup.transforms.pipeline import PretrainingTransforms, SegmentationTransforms
 
 
-def network_of(settings: Settings, *, out_channels: int) -> Backbone:
-    """The backbone of the settings with so many outputs a point."""
+def network_of(settings: Settings, *, out_channels: int) -> Encoder:
+    """The backbone of the settings with so many outputs a point, or a cell of a bird's-eye view."""
     network = settings.network
     return build_backbone(
         network.backbone,
@@ -15,7 +16,25 @@ def network_of(settings: Settings, *, out_channels: int) -> Backbone:
         out_channels=out_channels,
         framework=network.framework,
         voxel_size=network.voxel_size,
+        extent=network.extent,
+        bev_centres=network.bev_centres,
     )
+
+
+def segmentation_network(settings: Settings, *, class_count: int) -> Backbone:
+    """The backbone of the settings with an output a class for each point.
+
+    Raises:
+        SettingsError: It is a backbone for detection, which answers for cells instead of points.
+    """
+    net = network_of(settings, out_channels=class_count)
+    if not isinstance(net, Backbone):
+        raise SettingsError(
+            f"cfg.network.backbone={settings.network.backbone}: a backbone for object detection, whose "
+            "outputs belong to cells of a bird's-eye view, not to points: it cannot be fine-tuned for "
+            "segmentation. Hand its weights to a detector with convert_models.py, or take another recipe."
+        )
+    return net
 
 
 def pretraining_transforms(settings: Settings) -> PretrainingTransforms:
@@ -29,6 +48,7 @@ def pretraining_transforms(settings: Settings) -> PretrainingTransforms:
         inputs=tuple(settings.inputs),
         rotation=settings.transforms.rotation,
         flip=settings.transforms.flip,
+        extent=settings.network.extent,
     )
 
 

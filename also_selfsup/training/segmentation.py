@@ -17,7 +17,7 @@ from also_selfsup.losses.segmentation import weighted_losses
 from also_selfsup.losses.weighting import Share
 from also_selfsup.networks import freeze_but_classifier
 from also_selfsup.settings.schema import Settings
-from also_selfsup.training.building import network_of, segmentation_transforms
+from also_selfsup.training.building import segmentation_network, segmentation_transforms
 from also_selfsup.training.optimisation import adamw, with_cosine
 from also_selfsup.training.task import TaskModule
 
@@ -33,7 +33,7 @@ class SegmentationModule(TaskModule):
     def __init__(self, settings: Settings, class_names: Sequence[str]) -> None:
         super().__init__(settings, metrics=partial(SegmentationMetrics, tuple(class_names)), bar=("miou",))
         self.transforms = segmentation_transforms(settings)
-        self.net = network_of(settings, out_channels=len(class_names))
+        self.net = segmentation_network(settings, class_count=len(class_names))
         if settings.downstream.linear_probe:
             freeze_but_classifier(self.net)
 

@@ -15,6 +15,7 @@ from also_selfsup.transforms.augmentation import augment
 from also_selfsup.transforms.cells import CellSize
 from also_selfsup.transforms.features import point_features
 from also_selfsup.transforms.occupancy import generate_queries
+from also_selfsup.transforms.range_voxels import voxelize_range
 from also_selfsup.transforms.thinning import decimate, select, thin
 from also_selfsup.transforms.voxelization import voxelize
 
@@ -32,6 +33,7 @@ class PretrainingTransforms:
         inputs: Fields of a point that the network sees, names of `features.INPUTS`.
         rotation: Rotate training scans about z.
         flip: Mirror training scans in x, every second one.
+        extent: Box of the voxels for bird's-eye-view backbones, six numbers in metres; None voxelises all.
     """
 
     grid_size: CellSize
@@ -42,6 +44,7 @@ class PretrainingTransforms:
     inputs: Sequence[str]
     rotation: bool = True
     flip: bool = True
+    extent: Sequence[float] | None = None
 
     def __call__(self, batch: Batch, generator: torch.Generator, *, training: bool) -> Batch:
         """Apply them; validation (`training` false) is not augmented.
@@ -65,6 +68,8 @@ class PretrainingTransforms:
         if training:
             batch = augment(batch, rotation=self.rotation, flip=self.flip, generator=generator)
         batch["x"] = point_features(batch, self.inputs)
+        if self.extent is not None:
+            return {**batch, **voxelize_range(batch, voxel_size=self.voxel_size, extent=self.extent)}
         return {**batch, **voxelize(batch, voxel_size=self.voxel_size)}
 
 

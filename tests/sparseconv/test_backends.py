@@ -22,6 +22,18 @@ from also_selfsup.sparseconv import (
 from also_selfsup.sparseconv.native import NativeBackend
 from also_selfsup.sparseconv.points import devoxelize, voxelize_mean
 
+# As in OpenPCDet's backbone, in a bounded grid: sizes, strides and padding of each axis.
+BOUNDED = {
+    "stride 2": [DownsampleConv3d(4, 6, 3, 2, 1)],
+    "stride 2, not padded in z": [DownsampleConv3d(4, 6, 3, 2, (1, 1, 0))],
+    "stride 2, not padded in x": [DownsampleConv3d(4, 6, 3, 2, (0, 1, 1))],
+    "z only": [DownsampleConv3d(4, 6, (1, 1, 3), (1, 1, 2))],
+    "x only": [DownsampleConv3d(4, 6, (3, 1, 1), (2, 1, 1))],
+    "one after the other": [
+        *(DownsampleConv3d(4, 6, 3, 2, 1), SubmanifoldConv3d(6, 6), DownsampleConv3d(6, 8, 3, 2, (1, 1, 0))),
+        DownsampleConv3d(8, 4, (1, 1, 3), (1, 1, 2)),
+    ],
+}
 OPERATIONS = {
     "submanifold 3": [SubmanifoldConv3d(4, 6)],
     "submanifold 5": [SubmanifoldConv3d(4, 6, 5)],
@@ -64,6 +76,22 @@ def test_operations_agree_with_native(cells: Any, backend: Backend, operation: s
     (coords_ours, feats_ours), (coords_truth, feats_truth) = _by_cell(ours), _by_cell(truth)
     assert torch.equal(coords_ours, coords_truth)
     assert ours.level == truth.level and ours.backend is backend
+    torch.testing.assert_close(feats_ours, feats_truth, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("operation", sorted(BOUNDED))
+def test_bounded_grids_agree_with_native(cells: Any, backend: Backend, operation: str) -> None:
+    shape = (13, 12, 33)
+    coords = cells(shape, share=0.05).int()
+    feats = torch.randn(len(coords), 4)
+    if backend.name == "torchsparse":
+        with pytest.raises(ValueError, match="bounded grid"):
+            backend.voxels(feats, coords, grid=shape)
+        return
+    layers = Chain(*BOUNDED[operation])
+    results = [layers(library.voxels(feats, coords, grid=shape)) for library in (backend, NativeBackend())]
+    (coords_ours, feats_ours), (coords_truth, feats_truth) = map(_by_cell, results)
+    assert len(coords_truth) > 10 and torch.equal(coords_ours, coords_truth)
     torch.testing.assert_close(feats_ours, feats_truth, rtol=1e-5, atol=1e-5)
 
 

@@ -87,3 +87,37 @@ def test_no_row_on_cuda() -> None:
         NativeBackend().voxels(torch.zeros(0, 3, dtype=torch.float64, device="cuda"), empty)
     )
     assert y.feats.shape == (0, 8)
+
+
+def test_openpcdets_strides_on_cuda(cells: Any) -> None:
+    coords = cells((30, 30, 41), share=0.05)
+    feats = torch.randn(len(coords), 16, dtype=torch.float64)
+    torch.manual_seed(0)
+    network = Chain(
+        SubmanifoldConv3d(16, 16),
+        DownsampleConv3d(16, 32, 3, 2, 1),
+        DownsampleConv3d(32, 32, 3, 2, 1),
+        DownsampleConv3d(32, 48, 3, 2, (1, 1, 0)),
+        DownsampleConv3d(48, 64, (1, 1, 3), (1, 1, 2)),
+    ).double()
+    results = []
+    for device, dtype in (("cpu", torch.float64), ("cuda", torch.float64), ("cuda", torch.bfloat16)):
+        network.to(device, dtype).zero_grad()
+        y = network(NativeBackend().voxels(feats.to(device, dtype), coords.to(device), grid=(30, 30, 41)))
+        y.feats.double().square().sum().backward()
+        gradients = [p.grad.cpu().double() for p in network.parameters() if p.grad is not None]
+        results.append((y.coords.cpu(), [y.feats.detach().cpu().double(), *gradients]))
+        network.to("cpu", torch.float64)
+    (truth_coords, truth), *others = results
+    for (found_coords, found), tolerance in zip(others, (1e-10, 0.1), strict=True):
+        assert torch.equal(found_coords, truth_coords)
+        assert all(_error(ours, exact) < tolerance for ours, exact in zip(found, truth, strict=True))
+
+
+def test_a_grid_that_loses_every_coarse_cell_on_cuda() -> None:
+    coords = torch.tensor([[0, 0, 0, 3]], device="cuda")
+    feats = torch.ones(1, 16, dtype=torch.bfloat16, device="cuda", requires_grad=True)
+    layer = DownsampleConv3d(16, 16, (1, 1, 3), (1, 1, 2)).to("cuda", torch.bfloat16)
+    y = layer(NativeBackend().voxels(feats, coords, grid=(1, 1, 4)))
+    y.feats.sum().backward()
+    assert y.feats.shape == (0, 16) and feats.grad is not None and not feats.grad.any()

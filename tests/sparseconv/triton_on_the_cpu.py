@@ -30,15 +30,19 @@ LAYERS = {
     "blocks of 48": SubmanifoldConv3d(32, 48),
     "inverse 2": UpsampleConv3d(48, 16),
     "strided 3": DownsampleConv3d(16, 32, 3, 2, 1),
+    "strided 3, not padded in z": DownsampleConv3d(32, 32, 3, 2, (1, 1, 0)),
+    "strided in z only": DownsampleConv3d(32, 16, (1, 1, 3), (1, 1, 2)),
 }
+# Bounded, as the grid of a bird's-eye view is.
+GRID = (8, 8, 16)
 
 
 def gradients(layers: list[nn.Module], coords: torch.Tensor, feats: torch.Tensor) -> list[torch.Tensor]:
     """The result and the gradients of all kernels, in float64."""
-    x = get_backend("native").voxels(feats, coords)
+    x = get_backend("native").voxels(feats, coords, grid=GRID)
     for layer in layers:
         x = layer(x)
-    x.feats.double().square().sum().backward()
+    (1000 * x.feats.double().square().sum()).backward()  # large enough for gradients in float16
     return [x.feats.detach().double(), *(layer.kernel.grad.double() for layer in layers)]
 
 
