@@ -6,7 +6,6 @@ F frames of the split.
 import json
 import logging
 from functools import cache
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from also_selfsup.data.base import DatasetError, Labels, LidarDataset
 from also_selfsup.data.formats import read_nuscenes_points, read_uint8_labels
+from also_selfsup.data.frame_lists import expand_ranges, read_split_file
 from also_selfsup.data.labels import NUSCENES
 from also_selfsup.data.nuscenes_index import KeyFrames, lidarseg_files, open_key_frames
 
@@ -39,10 +39,13 @@ def official_scenes() -> dict[str, frozenset[str]]:
 
     `verifying` are 100 scenes of `train` set apart to choose settings by, `parametrizing` the 600 others.
     """
-    text = resources.files("also_selfsup.data.splits").joinpath("nuscenes.json").read_text("utf-8")
     splits = {
-        split: frozenset(f"scene-{number:04d}" for number in _numbers(" ".join(lines)))
-        for split, lines in json.loads(text).items()
+        split: frozenset(
+            f"scene-{number:04d}"
+            for first, last in expand_ranges(" ".join(lines))
+            for number in range(first, last + 1)
+        )
+        for split, lines in read_split_file("nuscenes.json").items()
     }
     splits["parametrizing"] = splits["train"] - splits["verifying"]
     splits["trainval"] = splits["train"] | splits["val"]
@@ -172,9 +175,3 @@ class NuScenes(LidarDataset):
             meta.parent.mkdir(parents=True, exist_ok=True)
             meta.write_text(json.dumps(SUBMISSION_META, indent=1), encoding="utf-8")
         return path
-
-
-def _numbers(ranges: str) -> list[int]:
-    """Expand "1-3 7" to 1, 2, 3, 7."""
-    ends = [[int(end) for end in part.split("-")] for part in ranges.split()]
-    return [number for end in ends for number in range(end[0], end[-1] + 1)]
