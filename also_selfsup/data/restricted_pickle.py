@@ -90,6 +90,15 @@ class _MakeBytes(Sealed):
         return text.encode("latin1")
 
 
+class _NoBytes(Sealed):
+    """`bytes()`, with which protocols below 3 write those of an empty array."""
+
+    __slots__ = ()
+
+    def __call__(self) -> bytes:
+        return b""
+
+
 class _MakeTable(Sealed):
     __slots__ = ()
 
@@ -101,6 +110,8 @@ class _MakeTable(Sealed):
 ADMITTED: dict[tuple[str, str], Callable[..., Any]] = {
     ("collections", "OrderedDict"): _MakeTable(),
     ("_codecs", "encode"): _MakeBytes(),
+    ("builtins", "bytes"): _NoBytes(),
+    ("__builtin__", "bytes"): _NoBytes(),
     ("numpy", "dtype"): _MakeDtype(),
     ("numpy", "ndarray"): _MakeArray(),
     **{
