@@ -3,6 +3,7 @@
 import re
 import runpy
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from also_selfsup.data import DATASETS
 from also_selfsup.data.kitti360 import listed_files, windows
 from also_selfsup.data.labels import NUSCENES, SEMANTICKITTI, SEMANTICPOSS
 from also_selfsup.data.nuscenes import official_scenes
-from also_selfsup.data.scan import collate
+from also_selfsup.data.scan import NO_OTHER_FRAMES, collate
 from also_selfsup.data.semantickitti import SEQUENCES
 from also_selfsup.data.simulator import SENSORS, generate, simulate
 from also_selfsup.data.simulator.__main__ import parser
@@ -121,7 +122,10 @@ def test_fields_of_a_batch_are_those_of_the_page(tmp_path: Path) -> None:
     generator = step_generator(seed=0, epoch=0, rank=0, step=0, device="cpu")
     fields = module.predict(batch, generator, training=True)
     documented = table_of_fields()
-    assert set(fields) - {"names", "skipped"} == set(documented)
+    others = {name for name in documented if name.startswith("query_")}
+    assert set(fields) - {"names", "skipped"} == set(documented) - others
+    scan = replace(DATASETS["NuScenes"](tmp_path, "val")[0], others=NO_OTHER_FRAMES)
+    fields |= {name: values for name, values in collate([scan]).items() if name in others}
     sizes = {
         "B": 2,
         "N": len(fields["pos"]),
@@ -130,9 +134,11 @@ def test_fields_of_a_batch_are_those_of_the_page(tmp_path: Path) -> None:
         "P": len(fields["pair_query"]),
         "C": 1,
         "L": 128,
+        "M": 0,
     }
     for name, (shape, kind) in documented.items():
-        expected = tuple(sizes.get(part) or int(part) for part in shape.replace(" ", "").split(",") if part)
+        parts = [part for part in shape.replace(" ", "").split(",") if part]
+        expected = tuple(sizes[part] if part in sizes else int(part) for part in parts)
         assert (tuple(fields[name].shape), fields[name].dtype) == (expected, getattr(torch, kind)), name
     whole = segmentation_transforms(settings)(batch, generator, training=False, keep_original=True)
     text = (DOC / "data.md").read_text("utf-8")

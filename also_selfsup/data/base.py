@@ -152,13 +152,17 @@ class LidarDataset(Dataset[Scan], ABC):
             raise KeyError(f"{name} is no frame of the split {self.split}")
         return int(found[0])
 
+    def read_scaled(self, path: Path) -> Points:
+        """Read a scan file as `read_file` does, its intensities scaled to [0, 1]."""
+        pos, raw = self.read_file(path)
+        if self.intensity_scale is None:
+            return pos, raw
+        scale, clips = self.intensity_scale, self.clips_intensities
+        return pos, scale_intensities(raw, path=path, scale=scale, clips=clips)
+
     def _read(self, index: int) -> Scan:
         path = self.root / self.name(index)
-        pos, intensities = self.read_file(path)
-        if self.intensity_scale is not None:
-            intensities = scale_intensities(
-                intensities, path=path, scale=self.intensity_scale, clips=self.clips_intensities
-            )
+        pos, intensities = self.read_scaled(path)
         labels = self._read_labels(index, count=len(pos)) if self.labels else None
         sensor = np.zeros(3, np.float32)
         if self.min_range > 0:

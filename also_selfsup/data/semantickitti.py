@@ -4,13 +4,17 @@ F frames of the split.
 """
 
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, cached_property
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from also_selfsup.data.base import DatasetError
 from also_selfsup.data.frame_lists import every_nth, read_split_file, unpack_bits
+from also_selfsup.data.kitti_poses import read_sensor_poses
 from also_selfsup.data.labels import SEMANTICKITTI
+from also_selfsup.data.multi_frame import MultiFrameDataset, Neighbour
 from also_selfsup.data.sequences import SequenceDataset
 
 TRAIN = ("00", "01", "02", "03", "04", "05", "06", "07", "09", "10")
@@ -41,7 +45,7 @@ def published_fractions() -> dict[int, dict[str, NDArray[np.int64]]]:
     return fractions
 
 
-class SemanticKITTI(SequenceDataset):
+class SemanticKITTI(MultiFrameDataset, SequenceDataset):
     """SemanticKITTI with the 19 classes of the single-scan task.
 
     Layout: see `SequenceDataset`. The sensor frame of these files has x to the front and y to the left.
@@ -61,6 +65,11 @@ class SemanticKITTI(SequenceDataset):
         "SemanticKITTI's labels (http://www.semantic-kitti.org) and unpack both there"
     )
 
+    @cached_property
+    def _poses(self) -> dict[Path, NDArray[np.float64]]:
+        """Sensor poses of the sequences that were read so far."""
+        return {}
+
     def fraction(self, there: Mapping[str, NDArray[np.int64]]) -> NDArray[np.bytes_]:
         """Choose by `skip_ratio`: the published list of it, or every n-th; (F,)."""
         listed = published_fractions().get(self.skip_ratio) if self.split == "train" else None
@@ -68,3 +77,25 @@ class SemanticKITTI(SequenceDataset):
             return super().fraction(there)
         chosen = {name: numbers[np.isin(numbers, listed[name])] for name, numbers in there.items()}
         return every_nth(self.paths(chosen), 1)
+
+    def neighbours(self, index: int, count: int) -> list[Neighbour]:
+        """Up to `count` frames of the sequence before and behind a frame, by `poses.txt` and `calib.txt`.
+
+        Raises:
+            DatasetError: The sequence has no poses, or none of one of these frames.
+        """
+        scan = Path(self.name(index))
+        number, folder = int(scan.stem), self.root / scan.parents[1]
+        numbers = [n for n in range(number - count, number + count + 1) if n != number and n >= 0]
+        files = [f"{scan.parent.as_posix()}/{n:06d}.bin" for n in numbers]
+        there = [(n, file) for n, file in zip(numbers, files, strict=True) if (self.root / file).is_file()]
+        poses = self._poses.get(folder)
+        if poses is None:
+            poses = self._poses.setdefault(folder, read_sensor_poses(folder))
+        if there and max(number, there[-1][0]) >= len(poses):
+            raise DatasetError(
+                f"{folder / 'poses.txt'}: {len(poses)} poses, none of frame {max(number, there[-1][0])}. "
+                "Fetch the whole file, or set cfg.data.query_frames=0."
+            )
+        here = np.linalg.inv(poses[number]) if there else np.eye(4)
+        return [Neighbour(file, here @ poses[n]) for n, file in there]

@@ -42,6 +42,9 @@ class Data:
     intensity_scale: float | None = option(
         None, "intensities of the files are divided by this; null: the data set's own", above=0.0
     )
+    query_frames: int = option(
+        0, "so many frames before and behind a scan give points for queries too", low=0
+    )
     columns: list[str] | None = option(
         None, "names of a point's values in the files, in order; null: the data set's own"
     )

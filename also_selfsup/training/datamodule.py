@@ -1,6 +1,7 @@
 """From files to batches: data sets and loaders of one task. Workers only read, all else comes later."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -86,7 +87,7 @@ def open_dataset(
         skip_ratio=skip_ratio,
         on_bad_scan=settings.data.on_bad_scan,
         min_range=0.0 if every_point else settings.data.min_range,
-        **options_of(kind, settings.data),
+        **options_of(kind, replace(settings.data, query_frames=0) if every_point else settings.data),
     )
 
 
