@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from also_selfsup.data.base import DatasetError, Labels, LidarDataset
+from also_selfsup.data.base import DatasetError, Labels
 from also_selfsup.data.formats import read_nuscenes_points, read_uint8_labels
 from also_selfsup.data.frame_lists import expand_ranges, read_split_file
 from also_selfsup.data.labels import NUSCENES
+from also_selfsup.data.multi_frame import MultiFrameDataset, Neighbour
 from also_selfsup.data.nuscenes_index import KeyFrames, lidarseg_files, open_key_frames
+from also_selfsup.data.nuscenes_poses import read_lidar_poses
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +65,7 @@ def scene_fraction(scenes: list[str], skip_ratio: int) -> list[str]:
     return kept or [scene for scene in scenes if scene == SINGLE_SCENE]
 
 
-class NuScenes(LidarDataset):
+class NuScenes(MultiFrameDataset):
     """Lidar key frames of nuScenes, with the 16 classes of the lidarseg challenge.
 
     Layout: `<root>/<version>/*.json` (tables), `<root>/samples/LIDAR_TOP/*.pcd.bin`, and with labels
@@ -71,12 +73,13 @@ class NuScenes(LidarDataset):
     the front. Labels of the test scenes are not public.
 
     Args:
-        root: See `LidarDataset`, as for all arguments but the last.
+        root: See `LidarDataset`, as for all arguments but the last two.
         split: See `splits`.
         labels: See `LidarDataset`.
         skip_ratio: Keep every n-th scene, see `scene_fraction`.
         on_bad_scan: See `LidarDataset`.
         min_range: See `LidarDataset`; 17 to 311 points of a real scan lie within 1 cm of the sensor.
+        query_frames: See `MultiFrameDataset`; neighbours are key frames, half a second apart.
         version: Folder of the tables; None takes that of the split (v1.0-trainval, v1.0-mini, v1.0-test), or
             the only one there is.
 
@@ -106,6 +109,7 @@ class NuScenes(LidarDataset):
         skip_ratio: int = 1,
         on_bad_scan: str = "raise",
         min_range: float = 0.01,
+        query_frames: int = 0,
         version: str | None = None,
     ) -> None:
         self._asked_version = version
@@ -116,6 +120,7 @@ class NuScenes(LidarDataset):
             skip_ratio=skip_ratio,
             on_bad_scan=on_bad_scan,
             min_range=min_range,
+            query_frames=query_frames,
         )
 
     def find_frames(self) -> NDArray[np.bytes_]:
@@ -136,6 +141,8 @@ class NuScenes(LidarDataset):
                 f"{self.root / self.version}: choose one up to {len(there)}."
             )
         self.frames = frames.select(kept)
+        if self.query_frames:
+            self._poses = read_lidar_poses(self.root / self.version, self.frames.tokens)
         if self.labels:
             self._label_files = lidarseg_files(self.root / self.version, tokens=self.frames.tokens)
         return self.frames.files
@@ -152,6 +159,18 @@ class NuScenes(LidarDataset):
             f"{self.root / wanted}: there are no tables for the split {self.split}. "
             f"Versions there: {', '.join(there) or 'none'}. {self.source}, or set cfg.dataset_root."
         )
+
+    def neighbours(self, index: int, count: int) -> list[Neighbour]:
+        """Up to `count` key frames of the scene before and behind a frame, by `ego_pose`."""
+        scene_ids = self.frames.scene_ids
+        near = range(max(index - count, 0), min(index + count + 1, len(self)))
+        ids = [other for other in near if other != index and scene_ids[other] == scene_ids[index]]
+        here = np.linalg.inv(self._poses[index])
+        return [
+            Neighbour(self.name(other), here @ self._poses[other])
+            for other in ids
+            if (self.root / self.name(other)).is_file()
+        ]
 
     def label_file(self, index: int) -> str:
         """Path of a frame's lidarseg file, as the table `lidarseg` gives it."""
