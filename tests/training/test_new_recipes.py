@@ -12,11 +12,11 @@ from also_selfsup.train_selfsupervised import pretrain
 from also_selfsup.training.runs import Run
 
 TWO_STEPS = [
-    "cfg.manifold_points=300",
+    "cfg.manifold_points=100",
     "cfg.non_manifold_points=60",
     "cfg.transforms.grid_size=0.4",
     "cfg.network.backbone=SPVCNN0p5",
-    "cfg.network.voxel_size=0.4",
+    "cfg.network.voxel_size=1.0",
     "cfg.network.latent_size=8",
     "cfg.training.batch_size=2",
     "cfg.training.max_epochs=1",
