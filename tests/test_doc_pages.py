@@ -3,6 +3,7 @@
 import re
 import runpy
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ import torch
 from omegaconf import OmegaConf
 
 from also_selfsup.data import DATASETS
-from also_selfsup.data.labels import NUSCENES, SEMANTICKITTI
+from also_selfsup.data.kitti360 import listed_files, windows
+from also_selfsup.data.labels import NUSCENES, SEMANTICKITTI, SEMANTICPOSS
 from also_selfsup.data.nuscenes import official_scenes
-from also_selfsup.data.scan import collate
+from also_selfsup.data.scan import NO_OTHER_FRAMES, collate
 from also_selfsup.data.semantickitti import SEQUENCES
 from also_selfsup.data.simulator import SENSORS, generate, simulate
 from also_selfsup.data.simulator.__main__ import parser
@@ -120,7 +122,10 @@ def test_fields_of_a_batch_are_those_of_the_page(tmp_path: Path) -> None:
     generator = step_generator(seed=0, epoch=0, rank=0, step=0, device="cpu")
     fields = module.predict(batch, generator, training=True)
     documented = table_of_fields()
-    assert set(fields) - {"names", "skipped"} == set(documented)
+    others = {name for name in documented if name.startswith("query_")}
+    assert set(fields) - {"names", "skipped"} == set(documented) - others
+    scan = replace(DATASETS["NuScenes"](tmp_path, "val")[0], others=NO_OTHER_FRAMES)
+    fields |= {name: values for name, values in collate([scan]).items() if name in others}
     sizes = {
         "B": 2,
         "N": len(fields["pos"]),
@@ -129,9 +134,11 @@ def test_fields_of_a_batch_are_those_of_the_page(tmp_path: Path) -> None:
         "P": len(fields["pair_query"]),
         "C": 1,
         "L": 128,
+        "M": 0,
     }
     for name, (shape, kind) in documented.items():
-        expected = tuple(sizes.get(part) or int(part) for part in shape.replace(" ", "").split(",") if part)
+        parts = [part for part in shape.replace(" ", "").split(",") if part]
+        expected = tuple(sizes[part] if part in sizes else int(part) for part in parts)
         assert (tuple(fields[name].shape), fields[name].dtype) == (expected, getattr(torch, kind)), name
     whole = segmentation_transforms(settings)(batch, generator, training=False, keep_original=True)
     text = (DOC / "data.md").read_text("utf-8")
@@ -149,9 +156,9 @@ def rows_under(title: str, columns: int) -> list[list[str]]:
     return [row for row in rows if len(row) == columns and not set(row[0]) <= {"-"}]
 
 
-@pytest.mark.parametrize("name", ["nuScenes", "SemanticKITTI"])
+@pytest.mark.parametrize("name", ["nuScenes", "SemanticKITTI", "SemanticPOSS"])
 def test_labels_are_those_of_the_page(name: str) -> None:
-    labels = {"nuScenes": NUSCENES, "SemanticKITTI": SEMANTICKITTI}[name]
+    labels = {"nuScenes": NUSCENES, "SemanticKITTI": SEMANTICKITTI, "SemanticPOSS": SEMANTICPOSS}[name]
     rows = [row for row in rows_under(name, 3) if row[0].isdecimal()]
     assert [row[1] for row in rows] == list(labels.names[1:])
     found = {int(raw): int(row[0]) for row in rows for raw in row[2].split(",")}
@@ -167,6 +174,26 @@ def test_splits_are_those_of_the_page() -> None:
     kitti = dict(row for row in rows_under("SemanticKITTI", 2) if row[0].startswith("`"))
     assert {name.strip("`") for name in kitti} == set(SEQUENCES)
     assert kitti["`train`"].split(", ") == list(SEQUENCES["train"])
+
+
+@pytest.mark.parametrize(
+    ("title", "name", "columns"),
+    [
+        ("KITTI 3D object detection", "KITTI3D", 3),
+        ("KITTI-360", "KITTI360", 4),
+        ("ONCE", "ONCE", 2),
+        ("SemanticPOSS", "SemanticPOSS", 2),
+        ("Livox simu-dataset", "LivoxSimu", 2),
+    ],
+)
+def test_splits_of_a_data_set_are_those_of_its_part(title: str, name: str, columns: int) -> None:
+    rows = [row for row in rows_under(title, columns) if row[0].startswith("`")]
+    found = {split for row in rows for split in re.findall(r"`(\w+)`", row[0])}
+    assert found == set(DATASETS[name].splits)
+    counts = {row[0].strip("`"): [int(cell) for cell in row[1:]] for row in rows if columns == 4}
+    for split, numbers in counts.items():
+        files = listed_files(split)
+        assert numbers == [len(files), len(set(files)), len(windows(split))]
 
 
 def test_options_of_the_simulator_are_those_of_the_page() -> None:

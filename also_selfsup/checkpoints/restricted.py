@@ -13,6 +13,8 @@ from typing import Any, BinaryIO, NamedTuple
 import torch
 from torch import Tensor
 
+from also_selfsup.data.restricted_pickle import Sealed
+
 STORAGE_TYPES = {
     "FloatStorage": torch.float32,
     "DoubleStorage": torch.float64,
@@ -81,23 +83,14 @@ class _Table(dict[Any, Any]):
     def __setstate__(self, state: Any) -> None: ...
 
 
-class _Sealed:
-    """A callable that the file can call, but not alter (pickles may set attributes of what they name)."""
-
-    __slots__ = ()
-
-    def __setstate__(self, state: Any) -> None:
-        raise pickle.UnpicklingError("it alters a function")
-
-
-class _MakeTable(_Sealed):
+class _MakeTable(Sealed):
     __slots__ = ()
 
     def __call__(self, pairs: Any = ()) -> _Table:
         return _Table(pairs)
 
 
-class _RebuildTensor(_Sealed):
+class _RebuildTensor(Sealed):
     __slots__ = ()
 
     def __call__(self, storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> TensorRecord:
@@ -107,7 +100,7 @@ class _RebuildTensor(_Sealed):
         return TensorRecord(storage, offset, tuple(size), tuple(stride))
 
 
-class _RebuildParameter(_Sealed):
+class _RebuildParameter(Sealed):
     __slots__ = ()
 
     def __call__(self, data: Any, *_: Any) -> Any:

@@ -4,9 +4,8 @@ A subclass says where the frames are and in which format; reading, refusing and 
 n points of one scan, F frames of the split.
 """
 
-import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,12 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from also_selfsup.data.formats import Points, ScanError, count_points
+from also_selfsup.data.formats import Points, ScanError, count_points, scale_intensities
 from also_selfsup.data.labels import LabelMap
 from also_selfsup.data.scan import Scan, empty_scan
 from also_selfsup.settings.names import UserError, choose
-
-logger = logging.getLogger(__name__)
 
 Labels = NDArray[np.integer[Any]]
 
@@ -43,24 +40,31 @@ class LidarDataset(Dataset[Scan], ABC):
         skip_ratio: Keep about one n-th of the split, by the data set's own published rule.
         on_bad_scan: "raise" a `ScanError`, or "skip": give an empty scan that says so.
         min_range: Metres; see above. The default is below any real return.
+        intensity_scale: What the intensities of `read_points` are divided by; None: the data set's own.
 
     Attributes:
         files: (F,) the frames' files, relative to the root, in order.
 
     Raises:
-        DatasetError: The root is missing, or holds nothing of the split.
+        DatasetError: The root is missing, or holds nothing of the split; labels of a data set without any.
         ValueError: An unknown split or another bad value.
     """
 
-    # What a data set says of itself, besides the three methods below.
+    # What a data set says of itself, besides the methods below.
     splits: ClassVar[tuple[str, ...]]
-    label_map: ClassVar[LabelMap]
-    class_names: ClassVar[tuple[str, ...]]  # by training label; the first is "ignore"
     columns: ClassVar[int]  # float32 values a point in a scan file
     read_points: ClassVar[Callable[[Path], Points]]  # one of formats.py
+    source: ClassVar[str]  # where to get it, for the messages
+    # Settings of cfg.data that the constructor takes besides those that every data set takes.
+    options: ClassVar[tuple[str, ...]] = ()
+    # None: `read_points` gives [0, 1]. A number: divides, and what is above 1 then is refused, or clipped.
+    own_intensity_scale: ClassVar[float | None] = None
+    clips_intensities: ClassVar[bool] = False
+    # These four, `label_file` and `submission_path` only where points have labels.
+    label_map: ClassVar[LabelMap | None] = None
+    class_names: ClassVar[tuple[str, ...]] = ()  # by training label; the first is "ignore"
     read_raw_labels: ClassVar[Callable[..., Labels]]  # one of formats.py, called with count=
     submission_dtype: ClassVar[str]  # of the raw classes in a submission
-    source: ClassVar[str]  # where to get it, for the messages
 
     files: NDArray[np.bytes_]
 
@@ -73,6 +77,7 @@ class LidarDataset(Dataset[Scan], ABC):
         skip_ratio: int = 1,
         on_bad_scan: str = "raise",
         min_range: float = 0.01,
+        intensity_scale: float | None = None,
     ) -> None:
         name = type(self).__name__
         self.split = choose({known: known for known in self.splits}, split, f"split of {name}")
@@ -80,25 +85,43 @@ class LidarDataset(Dataset[Scan], ABC):
         self._skips = choose(choices, on_bad_scan, "cfg.data.on_bad_scan")
         if skip_ratio < 1 or min_range < 0:
             raise ValueError(f"skip_ratio is {skip_ratio} (at least 1), min_range {min_range} (at least 0).")
+        if labels:
+            self.classes()
         self.root = Path(root).expanduser()
         if not self.root.is_dir():
             raise DatasetError(f"{self.root}: no such folder. {self.source}, or set cfg.dataset_root.")
         self.labels = labels
         self.skip_ratio = skip_ratio
         self.min_range = min_range
+        self.intensity_scale = self.own_intensity_scale if intensity_scale is None else intensity_scale
         self.files = self.find_frames()
 
     @abstractmethod
     def find_frames(self) -> NDArray[np.bytes_]:
         """List the files of the split's frames, relative to the root; (F,)."""
 
-    @abstractmethod
     def label_file(self, index: int) -> str:
         """Path of a frame's label file, relative to the root."""
+        raise no_labels(type(self).__name__)
 
-    @abstractmethod
     def submission_path(self, index: int) -> str:
         """Path of a frame's prediction in the benchmark's submission format, relative to its folder."""
+        raise no_labels(type(self).__name__)
+
+    @classmethod
+    def classes(cls) -> LabelMap:
+        """The classes of the data set's points.
+
+        Raises:
+            DatasetError: Its points have none.
+        """
+        if cls.label_map is None:
+            raise no_labels(cls.__name__)
+        return cls.label_map
+
+    def read_file(self, path: Path) -> Points:
+        """Read positions (n, 3), metres, and intensities (n, 1) of a scan file."""
+        return type(self).read_points(path)
 
     def __len__(self) -> int:
         return len(self.files)
@@ -129,9 +152,17 @@ class LidarDataset(Dataset[Scan], ABC):
             raise KeyError(f"{name} is no frame of the split {self.split}")
         return int(found[0])
 
+    def read_scaled(self, path: Path) -> Points:
+        """Read a scan file as `read_file` does, its intensities scaled to [0, 1]."""
+        pos, raw = self.read_file(path)
+        if self.intensity_scale is None:
+            return pos, raw
+        scale, clips = self.intensity_scale, self.clips_intensities
+        return pos, scale_intensities(raw, path=path, scale=scale, clips=clips)
+
     def _read(self, index: int) -> Scan:
         path = self.root / self.name(index)
-        pos, intensities = type(self).read_points(path)
+        pos, intensities = self.read_scaled(path)
         labels = self._read_labels(index, count=len(pos)) if self.labels else None
         sensor = np.zeros(3, np.float32)
         if self.min_range > 0:
@@ -150,7 +181,7 @@ class LidarDataset(Dataset[Scan], ABC):
         path = self.root / self.label_file(index)
         raw = type(self).read_raw_labels(path, count=count)
         try:
-            return self.label_map.training(raw)
+            return self.classes().training(raw)
         except ValueError as error:
             raise ScanError(path, str(error), "Fetch the data set's own release of the labels") from None
 
@@ -174,11 +205,19 @@ class LidarDataset(Dataset[Scan], ABC):
                 f"{self.name(index)} has {count} points, the prediction the shape {labels.shape}: "
                 "open the data set with min_range=0, so that every point gets a label."
             )
-        raw = self.label_map.raw(labels)
+        raw = self.classes().raw(labels)
         path = Path(directory) / self.submission_path(index)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(raw.astype(self.submission_dtype).tobytes())
         return path
+
+
+def no_labels(name: str) -> DatasetError:
+    """Word the error about labels of a data set without any."""
+    return DatasetError(
+        f"{name} has no point labels: it serves pre-training. Fine-tuning and evaluation need a data set "
+        "with labels; set cfg.dataset_name and cfg.dataset_root."
+    )
 
 
 def refuse_outside(names: NDArray[np.bytes_], *, origin: str | Path) -> None:
@@ -198,26 +237,3 @@ def refuse_outside(names: NDArray[np.bytes_], *, origin: str | Path) -> None:
             raise DatasetError(
                 f"{origin} names the file {name!r}, which is not below the root: do not use it."
             )
-
-
-class SkipLog:
-    """Counts the files that were skipped as bad, and logs each once; lives in the main process.
-
-    Attributes:
-        count: How many different files were skipped so far.
-    """
-
-    def __init__(self) -> None:
-        self._seen: set[str] = set()
-
-    @property
-    def count(self) -> int:
-        """How many different files were skipped so far."""
-        return len(self._seen)
-
-    def update(self, skipped: Sequence[str]) -> None:
-        """Take in the field `skipped` of a batch."""
-        for finding in skipped:
-            if finding not in self._seen:
-                self._seen.add(finding)
-                logger.warning("skipped %s", finding)

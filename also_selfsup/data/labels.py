@@ -125,3 +125,30 @@ SEMANTICKITTI = LabelMap(
     to_raw=(0, 10, 11, 15, 18, 20, 30, 31, 32, 40, 44, 48, 49, 50, 51, 70, 71, 72, 80, 81),
     largest=0xFFFF,
 )
+
+# Raw classes that are not named here (unlabelled, and numbers without a meaning) are ignored.
+SEMANTICPOSS = LabelMap(
+    names=(
+        "ignore",
+        "person",
+        "rider",
+        "car",
+        "trunk",
+        "plants",
+        "traffic-sign",
+        "pole",
+        "garbage-can",
+        "building",
+        "cone-stone",
+        "fence",
+        "bike",
+        "ground",
+    ),
+    to_training={
+        **dict.fromkeys(range(0x10000), 0),
+        **{4: 1, 5: 1, 6: 2, 7: 3, 8: 4, 9: 5, 10: 6, 11: 6, 12: 6, 13: 7, 14: 8, 15: 9, 16: 10, 17: 11},
+        **{21: 12, 22: 13},
+    },
+    to_raw=(0, 4, 6, 7, 8, 9, 10, 13, 14, 15, 16, 17, 21, 22),
+    largest=0xFFFF,
+)

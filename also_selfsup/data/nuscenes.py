@@ -6,16 +6,18 @@ F frames of the split.
 import json
 import logging
 from functools import cache
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from also_selfsup.data.base import DatasetError, Labels, LidarDataset
+from also_selfsup.data.base import DatasetError, Labels
 from also_selfsup.data.formats import read_nuscenes_points, read_uint8_labels
+from also_selfsup.data.frame_lists import expand_ranges, read_split_file
 from also_selfsup.data.labels import NUSCENES
+from also_selfsup.data.multi_frame import MultiFrameDataset, Neighbour
 from also_selfsup.data.nuscenes_index import KeyFrames, lidarseg_files, open_key_frames
+from also_selfsup.data.nuscenes_poses import read_lidar_poses
 
 logger = logging.getLogger(__name__)
 
@@ -39,10 +41,13 @@ def official_scenes() -> dict[str, frozenset[str]]:
 
     `verifying` are 100 scenes of `train` set apart to choose settings by, `parametrizing` the 600 others.
     """
-    text = resources.files("also_selfsup.data.splits").joinpath("nuscenes.json").read_text("utf-8")
     splits = {
-        split: frozenset(f"scene-{number:04d}" for number in _numbers(" ".join(lines)))
-        for split, lines in json.loads(text).items()
+        split: frozenset(
+            f"scene-{number:04d}"
+            for first, last in expand_ranges(" ".join(lines))
+            for number in range(first, last + 1)
+        )
+        for split, lines in read_split_file("nuscenes.json").items()
     }
     splits["parametrizing"] = splits["train"] - splits["verifying"]
     splits["trainval"] = splits["train"] | splits["val"]
@@ -60,7 +65,7 @@ def scene_fraction(scenes: list[str], skip_ratio: int) -> list[str]:
     return kept or [scene for scene in scenes if scene == SINGLE_SCENE]
 
 
-class NuScenes(LidarDataset):
+class NuScenes(MultiFrameDataset):
     """Lidar key frames of nuScenes, with the 16 classes of the lidarseg challenge.
 
     Layout: `<root>/<version>/*.json` (tables), `<root>/samples/LIDAR_TOP/*.pcd.bin`, and with labels
@@ -68,12 +73,13 @@ class NuScenes(LidarDataset):
     the front. Labels of the test scenes are not public.
 
     Args:
-        root: See `LidarDataset`, as for all arguments but the last.
+        root: See `LidarDataset`, as for all arguments but the last two.
         split: See `splits`.
         labels: See `LidarDataset`.
         skip_ratio: Keep every n-th scene, see `scene_fraction`.
         on_bad_scan: See `LidarDataset`.
         min_range: See `LidarDataset`; 17 to 311 points of a real scan lie within 1 cm of the sensor.
+        query_frames: See `MultiFrameDataset`; neighbours are key frames, half a second apart.
         version: Folder of the tables; None takes that of the split (v1.0-trainval, v1.0-mini, v1.0-test), or
             the only one there is.
 
@@ -103,6 +109,7 @@ class NuScenes(LidarDataset):
         skip_ratio: int = 1,
         on_bad_scan: str = "raise",
         min_range: float = 0.01,
+        query_frames: int = 0,
         version: str | None = None,
     ) -> None:
         self._asked_version = version
@@ -113,6 +120,7 @@ class NuScenes(LidarDataset):
             skip_ratio=skip_ratio,
             on_bad_scan=on_bad_scan,
             min_range=min_range,
+            query_frames=query_frames,
         )
 
     def find_frames(self) -> NDArray[np.bytes_]:
@@ -133,6 +141,8 @@ class NuScenes(LidarDataset):
                 f"{self.root / self.version}: choose one up to {len(there)}."
             )
         self.frames = frames.select(kept)
+        if self.query_frames:
+            self._poses = read_lidar_poses(self.root / self.version, self.frames.tokens)
         if self.labels:
             self._label_files = lidarseg_files(self.root / self.version, tokens=self.frames.tokens)
         return self.frames.files
@@ -149,6 +159,18 @@ class NuScenes(LidarDataset):
             f"{self.root / wanted}: there are no tables for the split {self.split}. "
             f"Versions there: {', '.join(there) or 'none'}. {self.source}, or set cfg.dataset_root."
         )
+
+    def neighbours(self, index: int, count: int) -> list[Neighbour]:
+        """Up to `count` key frames of the scene before and behind a frame, by `ego_pose`."""
+        scene_ids = self.frames.scene_ids
+        near = range(max(index - count, 0), min(index + count + 1, len(self)))
+        ids = [other for other in near if other != index and scene_ids[other] == scene_ids[index]]
+        here = np.linalg.inv(self._poses[index])
+        return [
+            Neighbour(self.name(other), here @ self._poses[other])
+            for other in ids
+            if (self.root / self.name(other)).is_file()
+        ]
 
     def label_file(self, index: int) -> str:
         """Path of a frame's lidarseg file, as the table `lidarseg` gives it."""
@@ -172,9 +194,3 @@ class NuScenes(LidarDataset):
             meta.parent.mkdir(parents=True, exist_ok=True)
             meta.write_text(json.dumps(SUBMISSION_META, indent=1), encoding="utf-8")
         return path
-
-
-def _numbers(ranges: str) -> list[int]:
-    """Expand "1-3 7" to 1, 2, 3, 7."""
-    ends = [[int(end) for end in part.split("-")] for part in ranges.split()]
-    return [number for end in ends for number in range(end[0], end[-1] + 1)]

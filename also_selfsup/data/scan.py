@@ -1,6 +1,6 @@
 """First stations of the data's way: one scan as it left its file, and several of them joined into a batch.
 
-B scans, N points of the batch, n points of one scan.
+B scans, N points of the batch, M of other frames, n and m points of one scan.
 
 Fields of a batch (later stations add to them; no station writes into the batch that it got):
 
@@ -11,6 +11,10 @@ Fields of a batch (later stations add to them; no station writes into the batch 
 | `y` | (N,) int64 | training label, 0 = ignored; only when labels were asked for |
 | `sensor` | (B, 3) float32 | sensor origin of each scan, metres; its length is the number of scans |
 | `batch` | (N,) int64 | scan of each point; rows of a scan are contiguous, scans in order |
+| `query_pos` | (M, 3) float32 | points of neighbouring frames, if asked for, as the next three |
+| `query_intensities` | (M, 1) float32 | their return strength |
+| `query_origins` | (M, 3) float32 | where the sensor stood that measured each of them |
+| `query_batch` | (M,) int64 | scan that each of them belongs to, ascending |
 | `names` | B strings | one id a scan, for messages and submissions |
 | `skipped` | at most B strings | files that were skipped as bad, with what was found; usually empty |
 """
@@ -27,6 +31,24 @@ Batch: TypeAlias = dict[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
+class OtherFrames:
+    """m points of neighbouring frames of a scan's scene, moved into the scan's own frame.
+
+    Attributes:
+        pos: (m, 3) float32, metres.
+        intensities: (m, 1) float32 in [0, 1].
+        origins: (m, 3) float32, where the ray of each point starts: its own sensor, metres.
+    """
+
+    pos: NDArray[np.float32]
+    intensities: NDArray[np.float32]
+    origins: NDArray[np.float32]
+
+
+NO_OTHER_FRAMES = OtherFrames(*(np.zeros((0, width), np.float32) for width in (3, 1, 3)))
+
+
+@dataclass(frozen=True, eq=False)
 class Scan:
     """One scan of n points; n may be 0.
 
@@ -38,6 +60,7 @@ class Scan:
         labels: (n,) int64 training labels, 0 = ignored; None when they were not asked for.
         skipped: The file was bad; there are no points then.
         finding: What was wrong with a skipped file.
+        others: Points of neighbouring frames; None when they were not asked for.
     """
 
     pos: NDArray[np.float32]
@@ -47,6 +70,7 @@ class Scan:
     labels: NDArray[np.int64] | None = None
     skipped: bool = False
     finding: str = ""
+    others: OtherFrames | None = None
 
 
 def empty_scan(name: str, *, labelled: bool, finding: str) -> Scan:
@@ -91,4 +115,16 @@ def collate(scans: Sequence[Scan]) -> Batch:
     }
     if labels:
         batch["y"] = torch.from_numpy(np.concatenate(labels))
+    if any(scan.others for scan in scans):
+        batch |= _join_others([scan.others or NO_OTHER_FRAMES for scan in scans])
     return batch
+
+
+def _join_others(others: Sequence[OtherFrames]) -> Batch:
+    counts = np.array([len(points.pos) for points in others])
+    return {
+        "query_pos": torch.from_numpy(np.concatenate([points.pos for points in others])),
+        "query_intensities": torch.from_numpy(np.concatenate([points.intensities for points in others])),
+        "query_origins": torch.from_numpy(np.concatenate([points.origins for points in others])),
+        "query_batch": torch.from_numpy(np.repeat(np.arange(len(others), dtype=np.int64), counts)),
+    }

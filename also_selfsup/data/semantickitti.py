@@ -3,22 +3,19 @@
 F frames of the split.
 """
 
-import json
-import logging
-import zlib
-from base64 import b64decode
-from functools import cache
-from importlib import resources
+from collections.abc import Mapping
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from also_selfsup.data.base import DatasetError, LidarDataset
-from also_selfsup.data.formats import read_kitti_points, read_semantic_labels
+from also_selfsup.data.base import DatasetError
+from also_selfsup.data.frame_lists import every_nth, read_split_file, unpack_bits
+from also_selfsup.data.kitti_poses import read_sensor_poses
 from also_selfsup.data.labels import SEMANTICKITTI
-
-logger = logging.getLogger(__name__)
+from also_selfsup.data.multi_frame import MultiFrameDataset, Neighbour
+from also_selfsup.data.sequences import SequenceDataset
 
 TRAIN = ("00", "01", "02", "03", "04", "05", "06", "07", "09", "10")
 SEQUENCES = {
@@ -36,92 +33,69 @@ def published_fractions() -> dict[int, dict[str, NDArray[np.int64]]]:
     They are the lists that the published results on fractions were made with. The file holds one bit for each
     frame of the training sequences, one sequence after the other: zlib, then base64.
     """
-    text = resources.files("also_selfsup.data.splits").joinpath("semantickitti.json").read_text("utf-8")
-    lists = json.loads(text)
+    lists = read_split_file("semantickitti.json")
     lengths: dict[str, int] = lists["lengths"]
     ends = np.cumsum(list(lengths.values()))
     fractions = {}
     for skip_ratio, lines in lists["skip_ratios"].items():
-        packed = np.frombuffer(zlib.decompress(b64decode("".join(lines))), np.uint8)
-        parts = np.split(np.unpackbits(packed, count=int(ends[-1])), ends[:-1])
+        parts = np.split(unpack_bits(lines, count=int(ends[-1])), ends[:-1])
         fractions[int(skip_ratio)] = {
             sequence: np.flatnonzero(bits) for sequence, bits in zip(lengths, parts, strict=True)
         }
     return fractions
 
 
-class SemanticKITTI(LidarDataset):
+class SemanticKITTI(MultiFrameDataset, SequenceDataset):
     """SemanticKITTI with the 19 classes of the single-scan task.
 
-    Layout: `<root>/[dataset/]sequences/NN/velodyne/NNNNNN.bin`, and with labels
-    `<root>/[dataset/]sequences/NN/labels/NNNNNN.label`. The sensor frame of these files has x to the front
-    and y to the left. Labels of the test sequences (11-21) are not public. Sequences that are not on disk are
-    left out with a warning, so that a part of the data set can be used; a split without any scan is an error.
+    Layout: see `SequenceDataset`. The sensor frame of these files has x to the front and y to the left.
+    Labels of the test sequences (11-21) are not public.
 
     `skip_ratio` 2, 10, 100 and 1000 of the split `train` are the published label fractions (50, 10, 1 and
     0.1 %: 9560, 1912, 188 and 17 scans), as far as they are on disk; any other one keeps every n-th scan of
     the split, beginning with the first.
-
-    Attributes:
-        folder: The folder that holds `sequences`.
     """
 
+    sequences = SEQUENCES
     splits = tuple(SEQUENCES)
     label_map = SEMANTICKITTI
     class_names = SEMANTICKITTI.names
-    columns = 4
-    read_points = read_kitti_points
-    read_raw_labels = read_semantic_labels
-    submission_dtype = "<u4"
     source = (
         "Fetch KITTI odometry's velodyne scans (https://www.cvlibs.net/datasets/kitti/eval_odometry.php) and "
         "SemanticKITTI's labels (http://www.semantic-kitti.org) and unpack both there"
     )
 
-    def find_frames(self) -> NDArray[np.bytes_]:
-        """List the scans of the split's sequences that are on disk, or of a fraction of them."""
-        self._prefix = "dataset/sequences" if (self.root / "dataset" / "sequences").is_dir() else "sequences"
-        there = {sequence: self._frame_numbers(sequence) for sequence in SEQUENCES[self.split]}
-        missing = [sequence for sequence, numbers in there.items() if not len(numbers)]
-        if len(missing) == len(there):
-            folder = self.root / self._prefix
-            wanted = ", ".join(there)
-            raise DatasetError(
-                f"{folder}: no scan of the split {self.split}, sequences {wanted}, which lie in "
-                f"NN/velodyne/NNNNNN.bin. {self.source}, or set cfg.dataset_root."
-            )
-        if missing:
-            logger.warning("%s: going without the sequences %s", self.root, ", ".join(missing))
-        files = self._fraction(there)
-        if not len(files):
-            raise DatasetError(
-                f"skip_ratio={self.skip_ratio} leaves none of the scans of {self.split} in {self.root}: "
-                "choose a smaller one, or fetch the rest of the data set."
-            )
-        return files
+    @cached_property
+    def _poses(self) -> dict[Path, NDArray[np.float64]]:
+        """Sensor poses of the sequences that were read so far."""
+        return {}
 
-    def _fraction(self, there: dict[str, NDArray[np.int64]]) -> NDArray[np.bytes_]:
+    def fraction(self, there: Mapping[str, NDArray[np.int64]]) -> NDArray[np.bytes_]:
+        """Choose by `skip_ratio`: the published list of it, or every n-th; (F,)."""
         listed = published_fractions().get(self.skip_ratio) if self.split == "train" else None
-        if listed is not None:
-            there = {name: numbers[np.isin(numbers, listed[name])] for name, numbers in there.items()}
-        files = [
-            f"{self._prefix}/{sequence}/velodyne/{number:06d}.bin".encode()
-            for sequence, numbers in there.items()
-            for number in numbers.tolist()
-        ]
-        return np.array(files if listed is not None else files[:: self.skip_ratio], np.bytes_)
+        if listed is None:
+            return super().fraction(there)
+        chosen = {name: numbers[np.isin(numbers, listed[name])] for name, numbers in there.items()}
+        return every_nth(self.paths(chosen), 1)
 
-    def _frame_numbers(self, sequence: str) -> NDArray[np.int64]:
-        """Numbers of the scans of a sequence that are on disk, in order; other files are passed over."""
-        names = (path.stem for path in (self.root / self._prefix / sequence / "velodyne").glob("*.bin"))
-        return np.array(sorted(int(name) for name in names if len(name) == 6 and name.isdecimal()), np.int64)
+    def neighbours(self, index: int, count: int) -> list[Neighbour]:
+        """Up to `count` frames of the sequence before and behind a frame, by `poses.txt` and `calib.txt`.
 
-    def label_file(self, index: int) -> str:
-        """Path of a frame's `.label` file."""
+        Raises:
+            DatasetError: The sequence has no poses, or none of one of these frames.
+        """
         scan = Path(self.name(index))
-        return str(scan.parents[1] / "labels" / f"{scan.stem}.label")
-
-    def submission_path(self, index: int) -> str:
-        """Path of a frame's prediction: `sequences/NN/predictions/NNNNNN.label`."""
-        scan = Path(self.name(index))
-        return f"sequences/{scan.parts[-3]}/predictions/{scan.stem}.label"
+        number, folder = int(scan.stem), self.root / scan.parents[1]
+        numbers = [n for n in range(number - count, number + count + 1) if n != number and n >= 0]
+        files = [f"{scan.parent.as_posix()}/{n:06d}.bin" for n in numbers]
+        there = [(n, file) for n, file in zip(numbers, files, strict=True) if (self.root / file).is_file()]
+        poses = self._poses.get(folder)
+        if poses is None:
+            poses = self._poses.setdefault(folder, read_sensor_poses(folder))
+        if there and max(number, there[-1][0]) >= len(poses):
+            raise DatasetError(
+                f"{folder / 'poses.txt'}: {len(poses)} poses, none of frame {max(number, there[-1][0])}. "
+                "Fetch the whole file, or set cfg.data.query_frames=0."
+            )
+        here = np.linalg.inv(poses[number]) if there else np.eye(4)
+        return [Neighbour(file, here @ poses[n]) for n, file in there]

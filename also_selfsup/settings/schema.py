@@ -35,6 +35,19 @@ class Data:
     )
     skip_ratio: int = option(1, "pre-train on every n-th scan or scene only", low=1)
     min_range: float = option(0.01, "returns nearer to the sensor are dropped", unit="m", low=0.0)
+    val_stride: int = option(1, "pre-training validates on every n-th frame of its split only", low=1)
+    val_frames: int | None = option(
+        None, "pre-training validates on the first so many of these only; null: on all", low=1
+    )
+    intensity_scale: float | None = option(
+        None, "intensities of the files are divided by this; null: the data set's own", above=0.0
+    )
+    query_frames: int = option(
+        0, "so many frames before and behind a scan give points for queries too", low=0
+    )
+    columns: list[str] | None = option(
+        None, "names of a point's values in the files, in order; null: the data set's own"
+    )
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from also_selfsup.checkpoints.writing import write_atomically
-from also_selfsup.data.base import SkipLog
 from also_selfsup.data.scan import Batch
+from also_selfsup.data.skip_log import SkipLog
 from also_selfsup.training.runs import BEST, LAST
 
 

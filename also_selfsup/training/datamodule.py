@@ -1,6 +1,7 @@
 """From files to batches: data sets and loaders of one task. Workers only read, all else comes later."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,9 +11,10 @@ from torch.utils.data import DataLoader, DistributedSampler, Sampler
 from also_selfsup.data import DATASETS
 from also_selfsup.data.base import LidarDataset
 from also_selfsup.data.scan import Scan, collate
+from also_selfsup.settings.limits import SettingsError
 from also_selfsup.settings.names import choose
 from also_selfsup.settings.run import resolve_path
-from also_selfsup.settings.schema import Settings
+from also_selfsup.settings.schema import Data, Settings
 
 
 class LidarDataModule(LightningDataModule):
@@ -33,6 +35,10 @@ class LidarDataModule(LightningDataModule):
         skip_ratio = settings.downstream.skip_ratio if labels else settings.data.skip_ratio
         self.train_set = open_dataset(settings, splits.train_split, labels=labels, skip_ratio=skip_ratio)
         self.val_set = open_dataset(settings, splits.val_split, labels=labels)
+        # Pre-training may look at a part of its validation split; scores are those of the whole split.
+        some = slice(None) if labels else slice(None, settings.data.val_frames)
+        stride = 1 if labels else settings.data.val_stride
+        self.val_indices = range(0, len(self.val_set), stride)[some]
 
     def train_dataloader(self) -> DataLoader[Scan]:
         """Shuffled by (seed, epoch), which Lightning tells the sampler: a resumed run sees the same order."""
@@ -45,7 +51,7 @@ class LidarDataModule(LightningDataModule):
     def val_dataloader(self) -> DataLoader[Scan]:
         """Each scan once, none repeated to fill up: the processes' metrics are joined exactly."""
         world, rank = self._processes()
-        return self._loader(self.val_set, range(rank, len(self.val_set), world))
+        return self._loader(self.val_set, self.val_indices[rank::world])
 
     def _loader(self, dataset: LidarDataset, sampler: Sampler[Any] | Iterable[int]) -> DataLoader[Scan]:
         return DataLoader(
@@ -72,6 +78,8 @@ def open_dataset(
         FileNotFoundError: The root or its tables are not there.
     """
     kind = choose(DATASETS, settings.dataset_name, "cfg.dataset_name")
+    if every_point:
+        kind.classes()  # what is to be evaluated, labelled or not, must have classes
     return kind(
         resolve_path(settings.dataset_root),
         split,
@@ -79,7 +87,24 @@ def open_dataset(
         skip_ratio=skip_ratio,
         on_bad_scan=settings.data.on_bad_scan,
         min_range=0.0 if every_point else settings.data.min_range,
+        **options_of(kind, replace(settings.data, query_frames=0) if every_point else settings.data),
     )
+
+
+def options_of(kind: type[LidarDataset], data: Data) -> dict[str, Any]:
+    """The settings of cfg.data that only some data sets take, those of one kind.
+
+    Raises:
+        SettingsError: One is set that this kind does not take.
+    """
+    known = {name for other in DATASETS.values() for name in other.options}
+    for name in sorted(known - set(kind.options)):
+        if (value := getattr(data, name)) != getattr(Data(), name):
+            takers = ", ".join(other for other in DATASETS if name in DATASETS[other].options)
+            raise SettingsError(
+                f"cfg.data.{name}={value}: {kind.__name__} does not take it; {takers} would. Leave it out."
+            )
+    return {name: getattr(data, name) for name in kind.options}
 
 
 def whole_split_loader(

@@ -32,7 +32,8 @@ def generate_queries(
 
     Args:
         batch: `pos` (N, 3), `intensities` (N, 1), `sensor` (B, 3) in metres, `batch` (N,) ascending;
-            decimated, not thinned.
+            decimated, not thinned. `origins` (N, 3), if it is there, says of each point where its ray starts
+            instead of `sensor`: points of several frames.
         count: Queries of a scan.
         distance: Delta, metres.
         generator: On the device of the batch.
@@ -42,7 +43,7 @@ def generate_queries(
         (Q,) int64 1 or 0, `intensities_non_manifold` (Q, 1), that of the point, -1 for "far".
     """
     scan, point, kind = _draw_targets(batch, count, generator)
-    sensor = take_rows(batch["sensor"], scan)
+    sensor = take_rows(batch["origins"], point) if "origins" in batch else take_rows(batch["sensor"], scan)
     way = take_rows(batch["pos"], point) - sensor
     depth = way.norm(dim=1)
 
@@ -62,7 +63,8 @@ def generate_queries(
 def _draw_targets(batch: Batch, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
     """Scan, point and kind of each query, three (Q,) int64; by scan, then by kind."""
     index, scan_count = batch["batch"], batch["sensor"].shape[0]
-    near = (batch["pos"] - take_rows(batch["sensor"], index)).norm(dim=1) < NEAREST_TARGET
+    origins = batch["origins"] if "origins" in batch else take_rows(batch["sensor"], index)
+    near = (batch["pos"] - origins).norm(dim=1) < NEAREST_TARGET
     starts = scan_starts(index, scan_count)
     usable = starts.diff() - count_per_scan(near, starts)
     order = random_order(2 * index + near, group_count=2 * scan_count, generator=generator)  # near ones last

@@ -15,6 +15,7 @@ from also_selfsup.transforms.augmentation import augment
 from also_selfsup.transforms.cells import CellSize
 from also_selfsup.transforms.features import point_features
 from also_selfsup.transforms.occupancy import generate_queries
+from also_selfsup.transforms.query_source import query_source, without_other_frames
 from also_selfsup.transforms.range_voxels import voxelize_range
 from also_selfsup.transforms.thinning import decimate, select, thin
 from also_selfsup.transforms.voxelization import voxelize
@@ -61,10 +62,13 @@ class PretrainingTransforms:
         ids, sizes = decimate(batch["pos"], batch["batch"], size=self.grid_size, scan_count=scan_count)
         batch = select(batch, ids)
         queries = generate_queries(
-            batch, count=self.non_manifold_points, distance=self.query_distance, generator=generator
+            query_source(batch, size=self.grid_size),
+            count=self.non_manifold_points,
+            distance=self.query_distance,
+            generator=generator,
         )
         ids = thin(batch["batch"], sizes=sizes, count=self.manifold_points, generator=generator)
-        batch = {**select(batch, ids), **queries}
+        batch = {**select(without_other_frames(batch), ids), **queries}
         if training:
             batch = augment(batch, rotation=self.rotation, flip=self.flip, generator=generator)
         batch["x"] = point_features(batch, self.inputs)

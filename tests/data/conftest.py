@@ -153,6 +153,12 @@ def kitti_root(tmp_path: Path) -> Path:
     return root
 
 
+@pytest.fixture
+def write_scan() -> Callable[..., NDArray[np.float32]]:
+    """`write_kitti_scan`, for tests that make their own layout."""
+    return write_kitti_scan
+
+
 def write_kitti_scan(path: Path, *, seed: int) -> NDArray[np.float32]:
     """Write a KITTI scan of a few dozen points; (n, 4) x, y, z, intensity."""
     numbers = np.random.default_rng(seed)

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from torch.utils.data import DataLoader
 
-from also_selfsup.data.base import DatasetError, SkipLog, refuse_outside
+from also_selfsup.data.base import DatasetError, refuse_outside
 from also_selfsup.data.formats import ScanError
 from also_selfsup.data.scan import collate
 from also_selfsup.data.semantickitti import SemanticKITTI
+from also_selfsup.data.skip_log import SkipLog
 
 
 def velodyne(root: Path, frame: int) -> Path:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import yaml
 
-from also_selfsup.data.labels import NUSCENES, SEMANTICKITTI, LabelMap
+from also_selfsup.data.labels import NUSCENES, SEMANTICKITTI, SEMANTICPOSS, LabelMap
 
 
 def test_nuscenes_classes_are_the_devkits() -> None:
@@ -47,9 +47,35 @@ def test_an_unknown_class_among_known_ones_is_named() -> None:
         SEMANTICKITTI.training(np.array([10, 300, 40, 77, 300], np.uint32))
 
 
-def test_raw_classes_of_training_labels_lead_back_to_them() -> None:
-    labels = np.arange(20)
-    assert np.array_equal(SEMANTICKITTI.training(SEMANTICKITTI.raw(labels)), labels)
+@pytest.mark.parametrize("label_map", [SEMANTICKITTI, SEMANTICPOSS])
+def test_raw_classes_of_training_labels_lead_back_to_them(label_map: LabelMap) -> None:
+    labels = np.arange(len(label_map.names))
+    assert np.array_equal(label_map.training(label_map.raw(labels)), labels)
+
+
+def test_semanticposs_has_thirteen_classes_and_ignores_all_else() -> None:
+    raw = np.arange(0x10000, dtype=np.uint32)
+    labels = SEMANTICPOSS.training(raw)
+    # By training label: the raw classes, as the data set's users join them.
+    classes = {
+        "person": [4, 5],
+        "rider": [6],
+        "car": [7],
+        "trunk": [8],
+        "plants": [9],
+        "traffic-sign": [10, 11, 12],
+        "pole": [13],
+        "garbage-can": [14],
+        "building": [15],
+        "cone-stone": [16],
+        "fence": [17],
+        "bike": [21],
+        "ground": [22],
+    }
+    assert SEMANTICPOSS.names == ("ignore", *classes)
+    for label, known in enumerate(classes.values(), start=1):
+        assert raw[labels == label].tolist() == known
+    assert (labels == 0).sum() == 0x10000 - 16
 
 
 @pytest.mark.parametrize("labels", [[-1, 3], [3, 17]])

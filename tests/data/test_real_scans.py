@@ -12,8 +12,10 @@ from also_selfsup.data.formats import (
     read_nuscenes_points,
     read_semantic_labels,
 )
+from also_selfsup.data.kitti3d import KITTI3D
 from also_selfsup.data.labels import SEMANTICKITTI
 from also_selfsup.data.nuscenes import NuScenes
+from also_selfsup.data.once import ONCE
 from also_selfsup.data.semantickitti import SemanticKITTI
 
 
@@ -53,6 +55,36 @@ def test_every_semantickitti_scan_is_read(shared_data: Path, split: str, count: 
         assert scan.intensities.max() < 1
         assert scan.labels is not None
         assert 0 < scan.labels.max() <= 19
+
+
+@pytest.mark.parametrize(("split", "number"), [("train", "000000"), ("val", "000001")])
+def test_kitti_3d_scans_are_read(shared_data: Path, split: str, number: str) -> None:
+    data = KITTI3D(shared_data / "kitti3d", split)
+    assert [data.name(index) for index in range(len(data))] == [f"training/velodyne/{number}.bin"]
+    scan = data[0]
+    assert 115_000 < len(scan.pos) < 121_000
+    # Whole turns of a sensor that sees 80 m, in steps of a hundredth of the largest intensity.
+    assert scan.pos[:, 0].min() < -60 < 60 < scan.pos[:, 0].max() < 81
+    assert 1.0 < np.linalg.norm(scan.pos, axis=1).min() < 2.5
+    assert scan.intensities.min() == 0 and 0.98 < scan.intensities.max() < 1
+    assert np.allclose(scan.intensities * 100, np.round(scan.intensities * 100), atol=1e-4)
+
+
+@pytest.mark.parametrize(("split", "count"), [("train", 4), ("raw_small", 4), ("val", 2)])
+def test_once_scans_are_read(shared_data: Path, split: str, count: int) -> None:
+    clipped = ONCE(shared_data / "once", split)
+    published = ONCE(shared_data / "once", split, intensity_scale=255)
+    assert len(clipped) == len(published) == count
+    for index in range(count):
+        scan = clipped[index]
+        assert 61_000 < len(scan.pos) < 67_000
+        assert 100 < np.abs(scan.pos).max() < 200.5
+        assert scan.intensities.min() == 0 and scan.intensities.max() == 1
+        # The data's description: 3 to 7 % above 1, median 0.03 to 0.05, 0.0002 after the division by 255.
+        assert 0.025 < (scan.intensities == 1).mean() < 0.075
+        assert 0.02 < np.median(scan.intensities) < 0.06
+        assert np.median(published[index].intensities) < 0.0003
+        assert 0.5 < published[index].intensities.max() < 1
 
 
 def test_odd_files_are_refused_for_what_they_are(shared_data: Path) -> None:

@@ -27,6 +27,15 @@ COMMON = {
     "val_interval": 5,
     "threads": 6,
 }
+SECOND = {
+    "network.backbone": "SECOND",
+    "network.column_search": True,
+    "inputs": ["pos", "intensities"],
+    "transforms.grid_size": 0.05,
+    "manifold_points": 80000,
+    "non_manifold_points": 4096,
+    "training.batch_size": 8,
+}
 PUBLISHED: dict[str, dict[str, Any]] = {
     "nuscenes": {
         "dataset_name": "NuScenes",
@@ -57,6 +66,54 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         "train_split": "train",
         "val_split": "val",
         "downstream.batch_size": 2,
+    },
+    "kitti3d_second": {
+        **SECOND,
+        "dataset_name": "KITTI3D",
+        "dataset_root": "data/KITTI_detection",
+        "network.voxel_size": [0.05, 0.05, 0.1],
+        "network.extent": [0, -40, -3, 70.4, 40, 1],
+        "training.max_epochs": 500,
+        "train_split": "train",
+        "val_split": "val",
+        "data.val_stride": 20,  # 189 of 3769 frames
+        "data.val_frames": None,
+    },
+    "kitti360_second": {
+        **SECOND,
+        "dataset_name": "KITTI360",
+        "dataset_root": "data/KITTI-360",
+        "network.voxel_size": [0.05, 0.05, 0.1],
+        "network.extent": [0, -40, -3, 70.4, 40, 1],
+        "training.max_epochs": 75,
+        "train_split": "train",
+        "val_split": "val",
+        "data.val_stride": 1,
+        "data.val_frames": None,
+    },
+    "once_raw_small_second": {
+        **SECOND,
+        "dataset_name": "ONCE",
+        "dataset_root": "data/once",
+        "network.voxel_size": [0.1, 0.1, 0.2],
+        "network.extent": [-75.2, -75.2, -5, 75.2, 75.2, 3],
+        "training.max_epochs": 40,
+        "train_split": "raw_small",
+        "val_split": "val",
+        "data.val_stride": 1,
+        "data.val_frames": 100,
+        "data.intensity_scale": 255,
+    },
+    "semanticposs": {
+        "dataset_name": "SemanticPOSS",
+        "network.backbone": "MinkUNet18SC",
+        "network.voxel_size": 0.05,
+        "transforms.grid_size": 0.05,
+        "manifold_points": 80000,
+        "training.max_epochs": 50,
+        "train_split": "train",
+        "val_split": "val",
+        "downstream.train_split": "train",
     },
 }
 
