@@ -1,6 +1,7 @@
 """Data: from files on disk to batches of scans."""
 
 from also_selfsup.data.base import LidarDataset
+from also_selfsup.data.folder import Folder
 from also_selfsup.data.nuscenes import NuScenes
 from also_selfsup.data.semantickitti import SemanticKITTI
 
@@ -8,4 +9,5 @@ from also_selfsup.data.semantickitti import SemanticKITTI
 DATASETS: dict[str, type[LidarDataset]] = {
     "NuScenes": NuScenes,
     "SemanticKITTI": SemanticKITTI,
+    "Folder": Folder,
 }

@@ -61,6 +61,8 @@ class LidarDataset(Dataset[Scan], ABC):
     read_raw_labels: ClassVar[Callable[..., Labels]]  # one of formats.py, called with count=
     submission_dtype: ClassVar[str]  # of the raw classes in a submission
     source: ClassVar[str]  # where to get it, for the messages
+    # Settings of cfg.data that the constructor takes besides those that every data set takes.
+    options: ClassVar[tuple[str, ...]] = ()
 
     files: NDArray[np.bytes_]
 

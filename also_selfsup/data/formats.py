@@ -84,6 +84,30 @@ def read_semantic_labels(path: Path, *, count: int) -> NDArray[np.uint32]:
     return raw & np.uint32(0xFFFF)
 
 
+def scale_intensities(
+    raw: NDArray[np.float32], *, path: Path, scale: float, clips: bool = False
+) -> NDArray[np.float32]:
+    """Divide the intensities (n, 1) of a file by `scale`, for values in [0, 1].
+
+    Args:
+        raw: As they stand in the file.
+        path: The file, for the message.
+        scale: The largest value that there should be.
+        clips: Larger values become 1, negative ones 0; otherwise they are refused.
+
+    Raises:
+        ScanError: Values outside [0, scale], and `clips` is off.
+    """
+    least, largest = float(raw.min()), float(raw.max())
+    if not clips and not 0 <= least <= largest <= scale:
+        finding = (
+            f"its intensities reach from {least:.4g} to {largest:.4g}, they should lie in 0 to {scale:g}"
+        )
+        raise ScanError(path, finding, "Set cfg.data.intensity_scale to the largest value of the sensor")
+    scaled = raw if scale == 1 else raw / np.float32(scale)
+    return np.clip(scaled, 0, 1) if clips else scaled
+
+
 def count_points(path: Path, *, columns: int) -> int:
     """Tell the number of points of a scan with `columns` float32 values a point, from the file's size.
 
@@ -94,21 +118,29 @@ def count_points(path: Path, *, columns: int) -> int:
         size = path.stat().st_size
     except OSError as error:
         raise _unreadable(path, error) from None
-    _check_length(path, size, record=4 * columns)
+    check_length(path, size, record=4 * columns)
     return size // (4 * columns)
 
 
 def _read_points(path: Path, *, columns: int) -> NDArray[np.float32]:
-    data = _read_bytes(path)
-    _check_length(path, len(data), record=4 * columns)
-    values = np.frombuffer(data, "<f4").astype(np.float32, copy=False)
+    data = read_bytes(path)
+    check_length(path, len(data), record=4 * columns)
+    return check_points(path, np.frombuffer(data, "<f4").astype(np.float32, copy=False).reshape(-1, columns))
+
+
+def check_points(path: Path, points: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Answer the points (n, 4 or more: x, y, z, intensity, ...) of a file, n > 0, if a sensor may give them.
+
+    Raises:
+        ScanError: NaN, infinity, values beyond any lidar's, or nothing but zeros.
+    """
     # One look at all values settles it for a sound scan: NaN fails the comparison too.
-    if not max(float(values.max()), -float(values.min())) <= LARGEST_COORDINATE:
-        _check_values(path, values.reshape(-1, columns))
-    if not values.reshape(-1, columns)[:, :3].any():
+    if not max(float(points.max()), -float(points.min())) <= LARGEST_COORDINATE:
+        _check_values(path, points)
+    if not points[:, :3].any():
         cure = "The sensor returned nothing: leave the file out, or set cfg.data.on_bad_scan=skip"
-        raise ScanError(path, f"all {len(values) // columns} points are (0, 0, 0)", cure)
-    return values.reshape(-1, columns)
+        raise ScanError(path, f"all {len(points)} points are (0, 0, 0)", cure)
+    return points
 
 
 def _check_values(path: Path, points: NDArray[np.float32]) -> None:
@@ -128,7 +160,7 @@ def _check_values(path: Path, points: NDArray[np.float32]) -> None:
 
 
 def _read_values(path: Path, dtype: DTypeLike, *, count: int) -> NDArray:  # type: ignore[type-arg]
-    data = _read_bytes(path)
+    data = read_bytes(path)
     size = np.dtype(dtype).itemsize
     if len(data) != count * size:
         finding = f"{len(data)} bytes make {len(data) / size:g} labels, the scan has {count} points"
@@ -136,7 +168,12 @@ def _read_values(path: Path, dtype: DTypeLike, *, count: int) -> NDArray:  # typ
     return np.frombuffer(data, dtype)
 
 
-def _read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path) -> bytes:
+    """Read a file.
+
+    Raises:
+        ScanError: It is missing, may not be read, or is a Git LFS pointer.
+    """
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -154,7 +191,12 @@ def _unreadable(path: Path, error: OSError) -> ScanError:
     return ScanError(path, f"cannot be read ({error.strerror})", "Check the file, its rights and its disk")
 
 
-def _check_length(path: Path, size: int, *, record: int) -> None:
+def check_length(path: Path, size: int, *, record: int) -> None:
+    """Refuse a file of `size` bytes that is no whole number of points of `record` bytes.
+
+    Raises:
+        ScanError: It is empty, or not such a file.
+    """
     if size == 0:
         raise ScanError(path, "the file is empty", "Fetch it again")
     if size % record:

@@ -35,6 +35,16 @@ class Data:
     )
     skip_ratio: int = option(1, "pre-train on every n-th scan or scene only", low=1)
     min_range: float = option(0.01, "returns nearer to the sensor are dropped", unit="m", low=0.0)
+    intensity_scale: float | None = option(
+        None, "intensities of the files are divided by this; null: the data set's own", above=0.0
+    )
+    columns: list[str] | None = option(
+        None, "names of a point's values in the files, in order; null: the data set's own"
+    )
+    sensor_origin: list[float] | None = option(
+        None, "where the rays of a folder's scans start: [x, y, z]; null: as the files say, or 0", unit="m"
+    )
+    val_every: int = option(10, "every n-th file of a folder validates, the others train", low=2)
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ from torch.utils.data import DataLoader, DistributedSampler, Sampler
 from also_selfsup.data import DATASETS
 from also_selfsup.data.base import LidarDataset
 from also_selfsup.data.scan import Scan, collate
+from also_selfsup.settings.limits import SettingsError
 from also_selfsup.settings.names import choose
 from also_selfsup.settings.run import resolve_path
-from also_selfsup.settings.schema import Settings
+from also_selfsup.settings.schema import Data, Settings
 
 
 class LidarDataModule(LightningDataModule):
@@ -79,7 +80,24 @@ def open_dataset(
         skip_ratio=skip_ratio,
         on_bad_scan=settings.data.on_bad_scan,
         min_range=0.0 if every_point else settings.data.min_range,
+        **options_of(kind, settings.data),
     )
+
+
+def options_of(kind: type[LidarDataset], data: Data) -> dict[str, Any]:
+    """The settings of cfg.data that only some data sets take, those of one kind.
+
+    Raises:
+        SettingsError: One is set that this kind does not take.
+    """
+    known = {name for other in DATASETS.values() for name in other.options}
+    for name in sorted(known - set(kind.options)):
+        if (value := getattr(data, name)) != getattr(Data(), name):
+            takers = ", ".join(other for other in DATASETS if name in DATASETS[other].options)
+            raise SettingsError(
+                f"cfg.data.{name}={value}: {kind.__name__} does not take it; {takers} would. Leave it out."
+            )
+    return {name: getattr(data, name) for name in kind.options}
 
 
 def whole_split_loader(
