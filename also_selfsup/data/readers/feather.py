@@ -49,8 +49,8 @@ def _library(path: Path) -> Any:
     try:
         import pyarrow
         import pyarrow.ipc
-    except ImportError:
+    except ImportError as error:
         raise MissingLibraryError(
-            f"{path}: Feather files need pyarrow: pip install 'also-selfsup[formats]'."
+            f"{path}: Feather files need pyarrow ({error}): pip install 'also-selfsup[formats]'."
         ) from None
     return pyarrow

@@ -46,7 +46,7 @@ def read_las(path: Path) -> Table:
 def _check_header(path: Path, data: bytes) -> None:
     if not data.startswith(SIGNATURE):
         raise ScanError(path, "it does not begin with LASF", DAMAGED)
-    minor = data[25]
+    (minor,) = struct.unpack_from("<B", data, 25)
     size, start, records, kind, length, count = struct.unpack_from("<HIIBHI", data, 94)
     check_size(path, len(data), needed=max(size, start, SHORTEST_HEADER) + VLR_BYTES * records)
     if minor >= 4 and size >= 375:
@@ -61,9 +61,9 @@ def _library(path: Path) -> Any:
     try:
         import laspy
         import lazrs
-    except ImportError:
+    except ImportError as error:
         raise MissingLibraryError(
-            f"{path}: LAS and LAZ files need laspy and lazrs: pip install 'also-selfsup[formats]'."
+            f"{path}: LAS files need laspy and lazrs ({error}): pip install 'also-selfsup[formats]'."
         ) from None
     del lazrs  # laspy finds it by itself; asked for here so that its absence has our message
     return laspy

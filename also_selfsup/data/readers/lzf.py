@@ -42,7 +42,6 @@ def _copy(out: bytearray, *, back: int, length: int) -> None:
     start = len(out) - back
     if start < 0:
         raise ValueError(f"a copy begins {-start} bytes before the data")
-    piece = out[start : start + length]
-    while len(piece) < length:
-        piece += piece
-    out += piece[:length]
+    piece = bytes(out[start : start + length])
+    times = -(-length // len(piece))
+    out += (piece * times)[:length]

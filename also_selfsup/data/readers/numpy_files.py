@@ -4,10 +4,13 @@ Headers are checked against the length of the data before anything is allocated.
 """
 
 import io
+import lzma
 import math
+import struct
 import zipfile
 import zlib
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -25,6 +28,17 @@ from also_selfsup.data.readers.table import (
 )
 
 MOST_MEMBERS = 100
+ARRAY_FORMAT: Any = np.lib.format  # which has types in some releases of numpy only
+# Besides these, zipfile meets damage as an encryption or a compression that it does not know.
+ARCHIVE_ERRORS = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError),
+    *(EOFError, OSError, ValueError, LookupError, struct.error),
+)
+# What numpy's parser of headers, which takes them for a literal of Python, answers to what is none.
+HEADER_ERRORS = (
+    *(ValueError, TypeError, LookupError, ArithmeticError, AttributeError),
+    *(SyntaxError, TokenError, RecursionError, MemoryError),
+)
 # Names that an archive may give to the array with all columns, or with x, y, z.
 POINT_NAMES = ("points", "point_cloud", "pointcloud", "pos", "xyz", "pc", "data", "arr_0")
 
@@ -45,7 +59,7 @@ def read_npz(path: Path) -> Table:
         ScanError: The file is missing or not such a file.
     """
     arrays = _members(path, read_small(path))
-    flat = {name: values.reshape(-1) for name, values in arrays.items() if max(values.shape) == values.size}
+    flat = {name: values.reshape(-1) for name, values in arrays.items() if _is_flat(values)}
     if {"x", "y", "z"} <= {name.lower() for name in flat}:
         count = len(next(values for name, values in flat.items() if name.lower() == "x"))
         return named({name: values for name, values in flat.items() if len(values) == count})
@@ -59,6 +73,10 @@ def read_npz(path: Path) -> Table:
     if table.names is None and len(table.columns) == 3 and beside:
         return named({**dict(zip("xyz", table.columns, strict=True)), **beside})
     return table
+
+
+def _is_flat(values: NDArray[Any]) -> bool:
+    return max(values.shape, default=1) == values.size
 
 
 def _table(path: Path, values: NDArray[Any]) -> Table:
@@ -82,7 +100,9 @@ def _members(path: Path, data: bytes) -> dict[str, NDArray[Any]]:
                 member.filename.removesuffix(".npy"): archive.open(member).read(member.file_size)
                 for member in members
             }
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
+    except ARCHIVE_ERRORS as error:
+        if isinstance(error, ScanError):
+            raise
         raise ScanError(path, f"it is no sound archive ({error})", DAMAGED) from None
     return {name: _array(path, content) for name, content in contents.items()}
 
@@ -90,12 +110,12 @@ def _members(path: Path, data: bytes) -> dict[str, NDArray[Any]]:
 def _array(path: Path, data: bytes) -> NDArray[Any]:
     file = io.BytesIO(data)
     try:
-        version = np.lib.format.read_magic(file)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else _long_header
+        version = ARRAY_FORMAT.read_magic(file)
+        read = ARRAY_FORMAT.read_array_header_1_0 if version == (1, 0) else _long_header
         shape, by_columns, dtype = read(file)
-    except (ValueError, TypeError, KeyError, SyntaxError, RecursionError, MemoryError) as error:
+    except HEADER_ERRORS as error:
         raise ScanError(path, f"its header is none of an array ({error})", DAMAGED) from None
-    if dtype.hasobject or not dtype.itemsize or not shape or min(shape) < 1:
+    if dtype.hasobject or not dtype.itemsize or min(shape, default=1) < 1:
         finding = f"an array of {dtype} and shape {shape} is no scan"
         raise ScanError(path, finding, "It should hold numbers, not objects: save it anew")
     start = file.tell()
@@ -107,5 +127,5 @@ def _array(path: Path, data: bytes) -> NDArray[Any]:
 
 def _long_header(file: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """Versions 2 and 3, which differ in the encoding of the names of fields only."""
-    shape, by_columns, dtype = np.lib.format.read_array_header_2_0(file)
+    shape, by_columns, dtype = ARRAY_FORMAT.read_array_header_2_0(file)
     return shape, by_columns, dtype

@@ -5,6 +5,7 @@ n points of one scan.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,15 +67,13 @@ def points_of(path: Path, table: Table, *, names: Sequence[str] | None, organise
     return rows[:, :3], rows[:, 3] if strength else None
 
 
-def _by_name(
-    path: Path, table: Table, *, names: Sequence[str] | None
-) -> dict[str, NDArray[np.floating | np.integer]]:
+def _by_name(path: Path, table: Table, *, names: Sequence[str] | None) -> dict[str, NDArray[Any]]:
     own = names or table.names or default_names(len(table.columns))
     if len(own) != len(table.columns):
         shown = ", ".join(table.names) if table.names else f"{len(table.columns)} columns"
         finding = f"it has {shown}, which are not {len(own)}: {', '.join(own)}"
         raise ScanError(path, finding, "Set cfg.data.columns to the names of the files' columns, or to null")
-    columns = {}
+    columns: dict[str, NDArray[Any]] = {}
     for name, column in zip(own, table.columns, strict=True):
         if column.dtype.kind in "fiu":
             columns.setdefault(name.lower(), column)

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from also_selfsup.data.formats import ScanError, read_bytes
 
-# No turn of a lidar has more: a file that says so is damaged, or no scan. Both bound the memory of a reader.
+# No turn of a lidar has more: a file that says so is damaged, or no scan. They bound the memory of a reader.
 MOST_POINTS = 20_000_000
 MOST_BYTES = 2**30
+MOST_TEXT = 2**28  # numbers take more room than their text
 
 DAMAGED = "The file is damaged or of another format: fetch it again"
 
@@ -88,15 +89,18 @@ def text_numbers(path: Path, data: bytes, *, rows: int, columns: int) -> NDArray
     """Read numbers (rows, columns) written as text, in row order.
 
     Raises:
-        ScanError: There are fewer, or something that is no number.
+        ScanError: There are fewer, or something that is no number, or more text than any scan has.
     """
+    if len(data) > MOST_TEXT:
+        finding = f"{len(data)} bytes of text are more than a scan has (limit {MOST_TEXT})"
+        raise ScanError(path, finding, "Write it as binary, or leave it out")
     # A number and what parts it from the next take two bytes at least.
     check_size(path, len(data) + 1, needed=2 * rows * columns)
     try:
         with warnings.catch_warnings():
             # Some releases of numpy only warn of what is no number, and answer what comes before it.
             warnings.simplefilter("error", DeprecationWarning)
-            numbers = np.fromstring(data, np.float64, count=rows * columns, sep=" ")
+            numbers = np.fromstring(data, np.float64, sep=" ")[: rows * columns]
     except (ValueError, DeprecationWarning) as error:
         raise ScanError(path, f"its points are not all numbers, or too few ({error})", DAMAGED) from None
     if len(numbers) < rows * columns:
