@@ -29,19 +29,14 @@ def expand(packed: bytes, *, size: int) -> bytes:
                 place += 1
             back = ((control & 0x1F) << 8 | packed[place]) + 1
             place += 1
-            _copy(out, back=back, length=length + 2)
+            start, length = len(out) - back, length + 2
+            if start < 0:
+                raise ValueError(f"a copy begins {-start} bytes before the data")
+            # A copy that is longer than the way back runs into itself: the piece repeats.
+            piece = out[start : start + length]
+            out += piece if back >= length else bytes(piece) * (length // back) + piece[: length % back]
     except IndexError:
         raise ValueError("it ends within a copy") from None
     if len(out) != size or place != end:
         raise ValueError(f"{len(out)} bytes come out by byte {place} of {end}, it should be {size}")
     return bytes(out)
-
-
-def _copy(out: bytearray, *, back: int, length: int) -> None:
-    """Append `length` bytes that begin `back` bytes before the end; they may run into themselves."""
-    start = len(out) - back
-    if start < 0:
-        raise ValueError(f"a copy begins {-start} bytes before the data")
-    piece = bytes(out[start : start + length])
-    times = -(-length // len(piece))
-    out += (piece * times)[:length]
