@@ -35,6 +35,15 @@ EXTRAS = {
     "torchsparse": ["torchsparse>=1.4"],
     # Weights & Biases as a logger (cfg.logging.wandb=true).
     "logging": ["wandb>=0.16"],
+    # Scan formats of the data set Folder; each library is imported only when such a file is met.
+    "formats": [
+        # LAS and LAZ: the reader most others build upon. 2.5.4 is the first that runs with numpy 2.
+        "laspy>=2.5.4,<3",
+        # Decompresses LAZ for laspy, without a compiler. laspy 2.5 asks for 0.6.
+        "lazrs>=0.6,<1",
+        # Feather, by the authors of the format. 16 is the first that runs with numpy 2.
+        "pyarrow>=16",
+    ],
     "dev": [
         # The official reader of nuScenes, used as the oracle of our own; it asks for numpy below 2.
         "nuscenes-devkit>=1.1.11",
@@ -53,6 +62,8 @@ EXTRAS = {
         "pre-commit>=3",
     ],
 }
+# The tests open every format.
+EXTRAS["dev"] += EXTRAS["formats"]
 
 setup(
     name="also-selfsup",

@@ -1,6 +1,7 @@
 """Data: from files on disk to batches of scans."""
 
 from also_selfsup.data.base import LidarDataset
+from also_selfsup.data.folder import Folder
 from also_selfsup.data.kitti3d import KITTI3D
 from also_selfsup.data.kitti360 import KITTI360
 from also_selfsup.data.livox import LivoxSimu
@@ -18,4 +19,5 @@ DATASETS: dict[str, type[LidarDataset]] = {
     "ONCE": ONCE,
     "SemanticPOSS": SemanticPOSS,
     "LivoxSimu": LivoxSimu,
+    "Folder": Folder,
 }

@@ -48,6 +48,10 @@ class Data:
     columns: list[str] | None = option(
         None, "names of a point's values in the files, in order; null: the data set's own"
     )
+    sensor_origin: list[float] | None = option(
+        None, "where the rays of a folder's scans start: [x, y, z]; null: as the files say, or 0", unit="m"
+    )
+    val_every: int = option(10, "every n-th file of a folder validates, the others train", low=2)
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,24 @@ from dataclasses import replace
 from pathlib import Path
 
 from also_selfsup.data.simulator.job import Layout, SceneJob
+from also_selfsup.data.simulator.kitti_writer import Kitti3dWriter, Kitti360Writer
 from also_selfsup.data.simulator.nuscenes_writer import NuScenesWriter
+from also_selfsup.data.simulator.once_writer import OnceWriter
 from also_selfsup.data.simulator.semantickitti_writer import SemanticKittiWriter
+from also_selfsup.data.simulator.semanticposs_writer import SemanticPossWriter
 from also_selfsup.data.simulator.sensors import SENSORS
 from also_selfsup.data.simulator.workers import results_of
 from also_selfsup.settings.names import choose
 
 # To add a layout, write its class and name it here.
-LAYOUTS: dict[str, Layout] = {"nuscenes": NuScenesWriter(), "semantickitti": SemanticKittiWriter()}
+LAYOUTS: dict[str, Layout] = {
+    "nuscenes": NuScenesWriter(),
+    "semantickitti": SemanticKittiWriter(),
+    "semanticposs": SemanticPossWriter(),
+    "kitti3d": Kitti3dWriter(),
+    "kitti360": Kitti360Writer(),
+    "once": OnceWriter(),
+}
 # Lies in every simulated data set and says how it was made; only folders that hold one are ever emptied.
 MARK = "simulated.json"
 

@@ -16,16 +16,11 @@ from also_selfsup.data.semantickitti import SEQUENCES
 from also_selfsup.data.simulator.arrays import Doubles
 from also_selfsup.data.simulator.job import Layout, SceneJob
 from also_selfsup.data.simulator.kinds import FACTS, KITTI_IDS, KITTI_MOVING_IDS, Kind
+from also_selfsup.data.simulator.kitti_files import CAMERA, FOCAL_LENGTH, line, points, rigid_motion
 from also_selfsup.data.simulator.scene import Frame
 from also_selfsup.data.simulator.sensors import SENSORS
 from also_selfsup.settings.names import choose
 
-# From lidar axes (x front, y left, z up) to those of a camera (x right, y down, z front) that sits in the
-# lidar.
-CAMERA = np.array([[0.0, -1, 0], [0, 0, -1], [1, 0, 0]])
-FOCAL_LENGTH = 700.0
-# The HDL-64E answers a middling 0.3 for most of a street and saturates at 0.99.
-GAIN, SATURATION = 0.84, 0.99
 COUNTABLE = np.array([FACTS[kind].category is not None and kind < Kind.BARRIER for kind in Kind])
 
 # Lines of a scene's part of poses.txt and times.txt, and its sequence.
@@ -58,12 +53,16 @@ class SemanticKittiWriter(Layout):
         frames: list[Doubles] = []
         for number, frame in enumerate(job.scans(job.scene()), start=job.first):
             points(frame).tofile(folder / "velodyne" / f"{number:06d}.bin")
-            labels(frame).tofile(folder / "labels" / f"{number:06d}.label")
-            frames.append(_matrix(frame.rotation, frame.position))
+            self.labels(frame).tofile(folder / "labels" / f"{number:06d}.label")
+            frames.append(rigid_motion(frame.rotation, frame.position))
         times = [f"{(job.first + number) * job.interval:.6e}" for number in range(job.frames)]
-        camera = _matrix(CAMERA, np.zeros(3))
+        camera = rigid_motion(CAMERA, np.zeros(3))
         poses = [camera @ np.linalg.inv(frames[0]) @ frame @ camera.T for frame in frames]
-        return {"sequence": [job.name], "times": times, "poses": [_line(pose, digits=6) for pose in poses]}
+        return {"sequence": [job.name], "times": times, "poses": [line(pose, digits=6) for pose in poses]}
+
+    def labels(self, frame: Frame) -> NDArray[np.uint32]:
+        """Values (N,) of a label file."""
+        return labels(frame)
 
     def finish(self, root: Path, results: Sequence[Lines], *, version: str) -> None:
         """See `Layout`; poses of each scene start anew at the origin."""
@@ -77,35 +76,21 @@ class SemanticKittiWriter(Layout):
             (folder / "calib.txt").write_text(_calibration())
 
 
-def points(frame: Frame) -> NDArray[np.float32]:
-    """Rows (N, 4) of a scan file."""
-    intensity = np.round(np.clip(GAIN * np.sqrt(frame.strength), 0, SATURATION), 2)
-    rows: NDArray[np.float32] = np.column_stack([frame.pos, intensity]).astype("<f4")
-    return rows
-
-
 def labels(frame: Frame) -> NDArray[np.uint32]:
     """Class in the low 16 bits; in the high 16 the number of the object, for what can be counted."""
     ids = np.where(frame.moving, KITTI_MOVING_IDS[frame.kind], KITTI_IDS[frame.kind])
-    counted = COUNTABLE[frame.kind] & (frame.object >= 0)
-    instance = np.where(counted, frame.object % 0xFFFF + 1, 0).astype(np.uint32)
-    packed: NDArray[np.uint32] = (ids | (instance << 16)).astype("<u4")
+    packed: NDArray[np.uint32] = (ids | (instances(frame) << 16)).astype("<u4")
     return packed
 
 
-def _matrix(rotation: Doubles, position: Doubles) -> Doubles:
-    """Rigid motion (4, 4)."""
-    matrix = np.eye(4)
-    matrix[:3, :3], matrix[:3, 3] = rotation, position
-    return matrix
-
-
-def _line(matrix: Doubles, *, digits: int) -> str:
-    return " ".join(f"{value:.{digits}e}" for value in matrix[:3].ravel())
+def instances(frame: Frame) -> NDArray[np.uint32]:
+    """Number (N,) of the object that each point belongs to, beginning with 1; 0 for what is not counted."""
+    counted = COUNTABLE[frame.kind] & (frame.object >= 0)
+    return np.where(counted, frame.object % 0xFFFF + 1, 0).astype(np.uint32)
 
 
 def _calibration() -> str:
     """Four cameras at the place of the lidar."""
     projection = np.diag([FOCAL_LENGTH, FOCAL_LENGTH, 1.0, 1.0])
-    rows = {**{f"P{number}": projection for number in range(4)}, "Tr": _matrix(CAMERA, np.zeros(3))}
-    return "".join(f"{name}: {_line(matrix, digits=12)}\n" for name, matrix in rows.items())
+    rows = {**{f"P{number}": projection for number in range(4)}, "Tr": rigid_motion(CAMERA, np.zeros(3))}
+    return "".join(f"{name}: {line(matrix, digits=12)}\n" for name, matrix in rows.items())

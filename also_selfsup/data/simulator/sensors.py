@@ -1,8 +1,8 @@
 """Sensor models: in which directions a lidar looks, how far, how exactly, and how it writes what it saw.
 
 A sensor's grid has C columns (azimuth steps, in firing order) of K rings (beams, the lowest first).
-Sensor frame as in the real data: nuScenes' HDL-32E has y to the front and x to the right, the others x to the
-front.
+Sensor frame as in the real data: nuScenes' HDL-32E has y to the front and x to the right, ONCE's Pandar40 y
+to the back and x to the left, the others x to the front.
 """
 
 from __future__ import annotations
@@ -97,5 +97,21 @@ SOLID_STATE = SensorModel(
     range_noise=0.01, ring_bias=0.0, azimuth_noise=0.02, sensitivity=1.5e-6, turn_time=0.1,
     keeps_nothing=False, column_major=True,
 )  # fmt: skip
+# Forty beams, dense about the horizon. ONCE's has x to the left and y to the back.
+PANDAR40 = SensorModel(
+    name="pandar40", elevations=_rising((-25, -19, 2), (-14, -7, 8), (-6, 2, 25), (3, 15, 5)),
+    azimuth_steps=1800, azimuth_start=0.0,
+    azimuth_span=-360.0, height=1.85, forward=1.0, front_azimuth=-90.0, min_range=0.3, max_range=200.0,
+    range_noise=0.01, ring_bias=0.005, azimuth_noise=0.01, sensitivity=5e-7, turn_time=0.1,
+    keeps_nothing=False, column_major=True,
+)  # fmt: skip
+PANDORA = SensorModel(
+    name="pandora", elevations=_rising((-16, -7, 10), (-6, 2, 25), (3, 7, 5)), azimuth_steps=1800,
+    azimuth_start=0.0, azimuth_span=-360.0, height=1.7, forward=0.9, front_azimuth=0.0, min_range=0.5,
+    max_range=200.0, range_noise=0.01, ring_bias=0.005, azimuth_noise=0.01, sensitivity=1e-6, turn_time=0.1,
+    keeps_nothing=False, column_major=True,
+)  # fmt: skip
 
-SENSORS: dict[str, SensorModel] = {sensor.name: sensor for sensor in (HDL32E, HDL64E, SOLID_STATE)}
+SENSORS: dict[str, SensorModel] = {
+    sensor.name: sensor for sensor in (HDL32E, HDL64E, SOLID_STATE, PANDAR40, PANDORA)
+}
