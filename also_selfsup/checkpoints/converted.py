@@ -68,7 +68,7 @@ def _notes(state: State, left_out: tuple[str, ...], *, to: str) -> tuple[str, ..
     if to == "openpcdet" and (unlike := unlike_published(to_layout(state, 2))):
         notes.append(
             f"{len(unlike)} of another shape than in OpenPCDet's second.yaml, which would skip them in "
-            f"silence ({some(unlike)}); give the detector the voxel size and range of the pre-training"
+            f"silence ({some(unlike)}); give the detector the inputs and the range of the pre-training"
         )
     return tuple(notes)
 

@@ -62,10 +62,13 @@ def second_shapes() -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def second_state(seed: int = 0) -> dict[str, Tensor]:
-    """Random weights of the backbone."""
+def second_state(seed: int = 0, *, thin: bool = False) -> dict[str, Tensor]:
+    """Random weights of the backbone; with an eighth of the channels where they need only be many."""
     generator = torch.Generator().manual_seed(seed)
-    state = {name: torch.randn(shape, generator=generator) for name, shape in second_shapes().items()}
+    shapes = second_shapes()
+    if thin:
+        shapes = {n: tuple(edge // 8 if edge >= 16 else edge for edge in s) for n, s in shapes.items()}
+    state = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
     return {n: torch.tensor(7) if n.endswith("num_batches_tracked") else t for n, t in state.items()}
 
 
@@ -79,8 +82,8 @@ def write_pretraining(path: Path, state: dict[str, Tensor], *, prefix: str = "")
     """A checkpoint of pre-training: backbone with its last layer, decoder, as Lightning would write it."""
     backbone = {
         **state,
-        "projection.weight": torch.randn(128, 512, 1, 1),
-        "projection.bias": torch.randn(128),
+        "dense_head.weight": torch.randn(128, 512, 1, 1),
+        "dense_head.bias": torch.randn(128),
     }
     table = {f"backbone.{prefix}{name}": tensor for name, tensor in backbone.items()}
     if prefix:

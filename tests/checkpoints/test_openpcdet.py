@@ -67,7 +67,7 @@ def test_all_weights_of_the_backbone_are_found(
     assert list(content["model_state"]) == list(fake.second_shapes())
     assert all(value.is_contiguous() for value in content["model_state"].values())
     assert "version" not in content  # OpenPCDet would show it as its own
-    assert written[0].notes == ("left out 2 that have no place there: projection.weight, projection.bias",)
+    assert written[0].notes == ("left out 2 that have no place there: dense_head.weight, dense_head.bias",)
 
 
 @pytest.mark.parametrize("file_of", [1, 2])
