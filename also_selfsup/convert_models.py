@@ -90,7 +90,7 @@ def _next(options: argparse.Namespace, file: Written) -> list[str]:
         return [f"next: {detect_command(file.path, settings)}"]
     if file.format != "also":
         return []
-    if options.source:
+    if options.source or (settings is not None and settings.network.backbone == "SECOND"):
         return [f"next: {pretrain_command(file.path)}"]
     if options.downstream:
         return [f"next: {evaluate_command(file.path, settings, config=find_config(checkpoint))}"]

@@ -7,7 +7,7 @@ needs and does not find is refused.
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -153,7 +153,7 @@ def _family(table: Iterable[str], library: str, *, what: str) -> Family:
     names = list(table)
     for family, marks in FORMATS[library].marks.items():
         if any(name.removeprefix(second.PUBLISHED_PREFIX).startswith(marks) for name in names):
-            return cast(Family, family)
+            return family
     other = foreign_format(names)
     cure = f"; its names are those of {other}: --from {other}" if other else ""
     raise CheckpointError(f"not the weights of {what}: its names are {some(names)}{cure}.")

@@ -24,7 +24,8 @@ def take_over(
         `<name>_<format>.ckpt`.
 
     Raises:
-        CheckpointError: The file cannot be read, or one of the formats cannot hold its network.
+        CheckpointError: The file cannot be read, one of the formats cannot hold its network, or the result
+            would replace it.
     """
     checkpoint, target = read_checkpoint(path), to or "also"
     try:
@@ -33,6 +34,8 @@ def take_over(
         raise CheckpointError(f"{path}: {error}") from error
     stem = re.sub(rf"_({'|'.join(FORMATS)})(_spconv1)?$", "", path.stem)
     file = (out or path.parent) / f"{stem}{suffix(target, spconv)}.ckpt"
+    if file == path:
+        raise CheckpointError(f"{path}: the result would replace it; choose another folder (--out).")
     epoch, step = (checkpoint.get(key) for key in ("epoch", "global_step"))
     meta = {
         "part": str(checkpoint.get("part", "backbone")),

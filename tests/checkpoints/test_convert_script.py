@@ -16,7 +16,8 @@ from also_selfsup.settings.run import load
 @pytest.fixture
 def second_run(fake: SimpleNamespace, tmp_path: Path) -> Path:
     """A pre-training checkpoint of SECOND in the folder of its run."""
-    save_settings(load("nuscenes", ["cfg.dataset_name=ONCE"]), tmp_path / "config.yaml")
+    settings = load("nuscenes", ["cfg.dataset_name=ONCE", "cfg.network.backbone=SECOND"])
+    save_settings(settings, tmp_path / "config.yaml")
     return Path(fake.write_pretraining(tmp_path / "last.ckpt", fake.second_state(), prefix="model."))
 
 
@@ -60,6 +61,7 @@ def test_to_and_from(second_run: Path, capsys: pytest.CaptureFixture[str]) -> No
         f"wrote {ours} (156 weights)",
         f"next: python also_selfsup/train_selfsupervised.py cfg=RECIPE cfg.training.init_from={ours}",
     ]
+    assert " cfg=RECIPE cfg.training.init_from=" in run(capsys, "--to", "also", "--ckpt", second_run)[-1]
     lines = run(capsys, "--from", "also", "--to", "openpcdet", "--spconv", "1", "--ckpt", ours)
     assert lines[0].endswith("pretrained_backbone_075_openpcdet_spconv1.ckpt (156 weights)")
     assert lines[1].endswith("pretrained_backbone_075_openpcdet_spconv1.ckpt --extra_tag also")

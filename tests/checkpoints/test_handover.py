@@ -188,6 +188,9 @@ def test_refusals(fake: SimpleNamespace, states: dict[str, State], tmp_path: Pat
     other = saved({"state_dict": {"backbone.conv_input.0.0.weight": torch.ones(3)}}, "spconv.pth")
     with pytest.raises(CheckpointError, match="another backend than torchsparse"):
         take_over(other, "mmdet3d")
+    ours = saved({"state_dict": states["SECOND"]}, "x_also.ckpt")
+    with pytest.raises(CheckpointError, match=r"x_also\.ckpt: the result would replace it; .*--out"):
+        take_over(ours, "also")
     run = fake.write_pretraining(tmp_path / "last.ckpt", fake.second_state(thin=True))
     with pytest.raises(CheckpointError, match="checkpoint of a pre-training run, .*; leave --from out"):
         take_over(run, "also")
