@@ -3,7 +3,8 @@
 from rich.console import Console
 
 from also_selfsup.checkpoints.next_command import convert_command
-from also_selfsup.settings.run import entry
+from also_selfsup.checkpoints.pretrained import load_start
+from also_selfsup.settings.run import entry, resolve_path
 from also_selfsup.settings.schema import Settings
 from also_selfsup.training.closing import closing_line
 from also_selfsup.training.datamodule import LidarDataModule
@@ -16,6 +17,8 @@ def pretrain(settings: Settings) -> Run:
     """Pre-train as the settings say, and answer where the results lie."""
     data = LidarDataModule(settings, labels=False)
     module = PretrainingModule(settings)
+    if settings.training.init_from is not None:
+        load_start(module.backbone, resolve_path(settings.training.init_from))
     run = open_run(settings, "Pretraining", settings.name)
     trainer = build_trainer(
         settings,

@@ -7,20 +7,22 @@
 | `trained_model_NNN.ckpt` | the segmentation network after NNN epochs of fine-tuning | the network's own |
 
 Each holds `state_dict`, `part` (backbone, decoder, net), `epoch` (finished ones), `global_step`, `version`.
+SECOND's backbone becomes a file for OpenPCDet instead, and others on demand become one for another library:
+with the weights where that library looks for them, and `format` in place of `version`.
 """
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
+from also_selfsup.checkpoints.converted import FILES, Written, suffix, without_counters, write_converted
+from also_selfsup.checkpoints.handover import foreign_format, restore_ours, usual_format
 from also_selfsup.checkpoints.naming import (
     BACKBONE,
-    COUNTERS,
     DECODER,
     NET,
+    State,
     kind_of,
     state_table,
     weights,
@@ -28,49 +30,48 @@ from also_selfsup.checkpoints.naming import (
 from also_selfsup.checkpoints.reading import CheckpointError, read_checkpoint
 from also_selfsup.checkpoints.writing import write_atomically
 
-FILES = {"backbone": "pretrained_backbone", "decoder": "pretrained_classifier", "net": "trained_model"}
 PREFIXES = {"backbone": BACKBONE, "decoder": DECODER, "net": NET}
-VERSION = 1  # of these files' layout
 
 
-@dataclass(frozen=True)
-class Written:
-    """A file that was written, and the number of weights in it."""
-
-    path: Path
-    count: int
-
-
-def convert(path: Path, *, out: Path | None = None, downstream: bool = False) -> list[Written]:
+def convert(
+    path: Path,
+    *,
+    out: Path | None = None,
+    downstream: bool = False,
+    to: str | None = None,
+    spconv: int | None = None,
+) -> list[Written]:
     """Write the plain weights of a checkpoint of training.
 
     Args:
         path: A checkpoint of pre-training, or of fine-tuning.
         out: Folder to write to; the checkpoint's own by default.
         downstream: It is one of fine-tuning.
+        to: Format of the backbone's file, a name in `FORMATS`; by default the one it is used in next.
+        spconv: Version of spconv whose layout the file shall have, where the format has a choice.
 
     Returns:
-        The files: backbone and classifier, or the trained model.
+        The files: backbone and classifier (where `to` leaves room for it), or the trained model.
 
     Raises:
-        CheckpointError: The file cannot be read, or is of the other kind.
+        CheckpointError: The file cannot be read, is of the other kind, or the format cannot hold its network.
     """
     checkpoint = read_checkpoint(path)
     table = _table(path, checkpoint)
-    _check_kind(path, kind_of(table), downstream=downstream)
-    epoch, step = finished_epochs(checkpoint), int(checkpoint.get("global_step", 0))
-    parts = ["net"] if downstream else ["backbone", "decoder"]
-    if not any(name.startswith(DECODER) for name in table):  # published files may hold the backbone alone
-        parts = parts[:1]
-    written = []
-    for part in parts:
-        found = weights(checkpoint, PREFIXES[part])
-        # Copies, because several tensors may share one storage, which would be saved with each of them.
-        state = {name: tensor.clone() for name, tensor in found.items() if name not in COUNTERS}
-        file = (out or path.parent) / f"{FILES[part]}_{epoch:03d}.ckpt"
-        meta = {"part": part, "epoch": epoch, "global_step": step, "version": VERSION}
-        write_atomically({"state_dict": state, **meta}, file)
-        written.append(Written(file, len(state)))
+    _check_kind(path, table, downstream=downstream)
+    part = "net" if downstream else "backbone"
+    state = without_counters(weights(checkpoint, PREFIXES[part]))
+    target = to or ("also" if downstream else usual_format(state))
+    usual = target == usual_format(state) and spconv in (None, 2)
+    meta = {"epoch": finished_epochs(checkpoint), "global_step": int(checkpoint.get("global_step", 0))}
+    stem = f"{FILES[part]}_{meta['epoch']:03d}{'' if usual else suffix(target, spconv)}"
+    file = (out or path.parent) / f"{stem}.ckpt"
+    written = [write_converted(state, file, {"part": part, **meta}, to=target, spconv=spconv, source=path)]
+    # Published files may hold the backbone alone.
+    if not downstream and to in (None, "also") and any(name.startswith(DECODER) for name in table):
+        decoder = without_counters(weights(checkpoint, DECODER))
+        file = file.with_name(f"{FILES['decoder']}_{meta['epoch']:03d}.ckpt")
+        written.append(write_converted(decoder, file, {"part": "decoder", **meta}, to="also", source=path))
     return written
 
 
@@ -93,7 +94,9 @@ def restore(path: Path, *, out: Path | None = None) -> Written:
     converted = read_checkpoint(path)
     part = _part(path, converted)
     table = _prefixed(converted, part)
-    partner = path.with_name(path.name.replace(FILES["backbone"], FILES["decoder"]))
+    partner = path.with_name(
+        re.sub(rf"^{FILES['backbone']}(_\d+)?.*", rf"{FILES['decoder']}\1.ckpt", path.name)
+    )
     if part == "backbone" and partner != path and partner.is_file():
         table |= _prefixed(read_checkpoint(partner), "decoder")
     epoch, step = int(converted.get("epoch", 0)), int(converted.get("global_step", 0))
@@ -118,19 +121,22 @@ def finished_epochs(checkpoint: Mapping[str, Any]) -> int:
     return int(begun) if batches.get("is_last_batch", True) else int(begun) - 1
 
 
-def _check_kind(path: Path, kind: str, *, downstream: bool) -> None:
-    wanted = "downstream" if downstream else "pre-training"
-    if kind == wanted:
+def _check_kind(path: Path, table: State, *, downstream: bool) -> None:
+    kind, wanted = kind_of(table), "downstream" if downstream else "pre-training"
+    library = None if any(name.startswith(DECODER) for name in table) else foreign_format(table)
+    if kind == wanted and library is None:
         return
-    if kind == "plain":
+    if kind == "plain" or library:
         raise CheckpointError(
-            f"{path}: its names have no {BACKBONE} or {NET} before them: converted already."
+            f"{path}: its names have no {BACKBONE} or {NET} before them: converted already"
+            + (f", or a checkpoint of {library}" if library else "")
+            + f"; --from {library or 'also'} --to FORMAT brings it into another format."
         )
     cure = "leave --downstream out" if downstream else "add --downstream"
     raise CheckpointError(f"{path}: the checkpoint of a {kind} run, not of a {wanted} one; {cure}.")
 
 
-def _table(path: Path, checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
+def _table(path: Path, checkpoint: Mapping[str, Any]) -> State:
     try:
         return state_table(checkpoint)
     except CheckpointError as error:
@@ -141,12 +147,16 @@ def _part(path: Path, converted: Mapping[str, Any]) -> str:
     """`backbone`, `decoder` or `net`: as the file says, or its name where the published code wrote it."""
     named = next((part for part, name in FILES.items() if path.name.startswith(name)), "")
     part = str(converted.get("part", named))
-    if part not in FILES or kind_of(_table(path, converted)) != "plain":
+    ours = "format" in converted or kind_of(_table(path, converted)) == "plain"
+    if part not in FILES or not ours:
         raise CheckpointError(
             f"{path}: not a file of convert_models.py ({', '.join(FILES.values())}_NNN.ckpt)."
         )
     return part
 
 
-def _prefixed(converted: Mapping[str, Any], part: str) -> dict[str, Tensor]:
-    return {PREFIXES[part] + name: tensor for name, tensor in state_table(converted).items()}
+def _prefixed(converted: Mapping[str, Any], part: str) -> State:
+    """The weights of a converted file under the names of Lightning's checkpoints."""
+    written_as = str(converted.get("format", "also"))
+    state = state_table(converted) if written_as == "also" else restore_ours(converted, written_as)[0]
+    return {PREFIXES[part] + name: tensor for name, tensor in state.items()}

@@ -7,6 +7,8 @@ from torch import Tensor
 
 from also_selfsup.checkpoints.reading import CheckpointError
 
+State = dict[str, Tensor]  # weights by name
+
 # What names in a Lightning checkpoint begin with: attributes of PretrainingModule and SegmentationModule.
 BACKBONE, DECODER, NET = "backbone.", "decoder.", "net."
 # Where files keep their weights: Lightning and convert_models.py, OpenPCDet; else the file is the table.
@@ -72,6 +74,27 @@ def _unwrap(table: dict[str, Tensor], wrappers: Sequence[str] = WRAPPERS) -> dic
         if all(name.startswith(wrapper) for name in table):
             table = {name[len(wrapper) :]: tensor for name, tensor in table.items()}
     return table
+
+
+def rename(state: Mapping[str, Tensor], starts: Mapping[str, str]) -> tuple[State, tuple[str, ...]]:
+    """Put other words at the start of names, and tell which names begin with none of them.
+
+    Args:
+        state: Weights by name.
+        starts: New by old start of a name; no old one begins with another.
+
+    Returns:
+        The weights whose names could be changed, and the names of the others.
+    """
+    renamed: State = {}
+    others = []
+    for name, tensor in state.items():
+        start = next((start for start in starts if name.startswith(start)), None)
+        if start is None:
+            others.append(name)
+        else:
+            renamed[starts[start] + name[len(start) :]] = tensor
+    return renamed, tuple(others)
 
 
 def some(names: Sequence[str]) -> str:

@@ -23,6 +23,11 @@ SHARED = (
     "network.framework",
     "network.voxel_size",
 )
+# OpenPCDet's configuration of SECOND for what was pre-trained on a data set.
+OPENPCDET_CONFIGS = {
+    **dict.fromkeys(("KITTI3D", "KITTI360", "NuScenes"), "kitti_models/second"),
+    "ONCE": "once_models/second",
+}
 
 
 def find_config(checkpoint: Path) -> Path | None:
@@ -42,14 +47,37 @@ def run_settings(checkpoint: Path) -> Settings | None:
 
 def fine_tune_command(weights: Path, settings: Settings | None) -> str:
     """Command that fine-tunes from `weights`, with the recipe and changes of the pre-training."""
-    recipe, changes = _as_recipe(settings) if settings else ("RECIPE", [])
     words = [
-        f"cfg={recipe}",
-        *changes,
+        *_recipe_and_changes(settings),
         _override("downstream.checkpoint_dir", short(weights.parent)),
         _override("downstream.checkpoint_name", weights.name),
     ]
     return shlex.join(["python", "also_selfsup/train_downstream_semseg.py", *words])
+
+
+def pretrain_command(weights: Path) -> str:
+    """Command that pre-trains from `weights`; the recipe is for the user to choose."""
+    words = ["cfg=RECIPE", _override("training.init_from", short(weights))]
+    return shlex.join(["python", "also_selfsup/train_selfsupervised.py", *words])
+
+
+def detect_command(weights: Path, settings: Settings | None) -> str:
+    """Command that fine-tunes SECOND of OpenPCDet from `weights`; CONFIG where its data are not known."""
+    config = OPENPCDET_CONFIGS.get(settings.dataset_name if settings else "", "CONFIG")
+    words = f"python train.py --cfg_file cfgs/{config}.yaml --batch_size 4 --epochs 80 --pretrained_model"
+    return f"cd OpenPCDet/tools && {words} {shlex.quote(str(weights.resolve()))} --extra_tag also"
+
+
+def missing_recipe(settings: Settings | None) -> str | None:
+    """What to put for RECIPE in a command where the run's settings do not tell; None where they do."""
+    if settings is None:
+        return "RECIPE stands for the recipe of the pre-training, of which no config.yaml was found."
+    if settings.name in recipes():
+        return None
+    return (
+        f"RECIPE stands for the recipe of the pre-training, which cfg.name={settings.name} is not: "
+        f"one of {', '.join(recipes())}."
+    )
 
 
 def evaluate_command(weights: Path, settings: Settings | None, *, config: Path | None = None) -> str:
@@ -72,16 +100,15 @@ def short(path: Path) -> str:
     return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
 
 
-def _as_recipe(settings: Settings) -> tuple[str, list[str]]:
-    """The recipe that settings were made from, or else the one nearest to them, and what was changed."""
-    known = recipes()
-    candidates = [settings.name] if settings.name in known else known
-    return min(((name, _changes(settings, load(name))) for name in candidates), key=lambda pair: len(pair[1]))
-
-
-def _changes(settings: Settings, recipe: Settings) -> list[str]:
-    before, now = flat_values(recipe), flat_values(settings)
-    return [_override(key, now[key]) for key in SHARED if now[key] != before[key]]
+def _recipe_and_changes(settings: Settings | None) -> list[str]:
+    """The recipe that settings were made from and what was changed; every fact where it is not known."""
+    if settings is None:
+        return ["cfg=RECIPE"]
+    now = flat_values(settings)
+    if settings.name not in recipes():
+        return ["cfg=RECIPE", *(_override(key, now[key]) for key in SHARED)]
+    before = flat_values(load(settings.name))
+    return [f"cfg={settings.name}", *(_override(key, now[key]) for key in SHARED if now[key] != before[key])]
 
 
 def _override(key: str, value: Any) -> str:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from also_selfsup.checkpoints.naming import BACKBONE, COUNTERS, NET, some, weights
+from also_selfsup.checkpoints.naming import BACKBONE, COUNTERS, NET, State, some, weights
 from also_selfsup.checkpoints.reading import CheckpointError, read_checkpoint
+from also_selfsup.checkpoints.second import SHAPES, is_second, to_layout
 
 logger = logging.getLogger(__name__)
 
@@ -106,12 +107,7 @@ def load_file(
     Raises:
         CheckpointError: As those do; the message names the file.
     """
-    checkpoint = read_checkpoint(path)
-    try:
-        state = weights(checkpoint, prefix)
-    except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from error
-    return load_weights(module, state, allow_missing=allow_missing, source=str(path))
+    return load_weights(module, _read(path, prefix), allow_missing=allow_missing, source=str(path))
 
 
 def load_backbone(net: nn.Module, path: Path | str) -> LoadReport:
@@ -127,6 +123,25 @@ def load_backbone(net: nn.Module, path: Path | str) -> LoadReport:
     return load_file(net, path, prefix=BACKBONE, allow_missing=["classifier.*"])
 
 
+def load_start(backbone: nn.Module, path: Path | str) -> LoadReport:
+    """Load weights that pre-training starts from; the layer that makes latents may begin anew.
+
+    Args:
+        backbone: The backbone that is to be pre-trained.
+        path: A file of convert_models.py in our format, a checkpoint of pre-training, or for SECOND one of
+            OpenPCDet, whose heads are not used.
+
+    Raises:
+        CheckpointError: As `load_file`.
+    """
+    own, state = list(backbone.state_dict()), _read(path, BACKBONE)
+    last = ["classifier.*"]
+    if is_second(own):
+        last = [name for name in own if name not in SHAPES]
+        state = to_layout(state, 2)
+    return load_weights(backbone, state, allow_missing=last, source=str(path))
+
+
 def load_network(net: nn.Module, path: Path | str) -> LoadReport:
     """Load a fine-tuned network, all of it: `trained_model_NNN.ckpt`, or a checkpoint of fine-tuning.
 
@@ -134,6 +149,14 @@ def load_network(net: nn.Module, path: Path | str) -> LoadReport:
         CheckpointError: As `load_file`.
     """
     return load_file(net, path, prefix=NET)
+
+
+def _read(path: Path | str, prefix: str) -> State:
+    checkpoint = read_checkpoint(path)
+    try:
+        return weights(checkpoint, prefix)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
 
 
 def _allowed(name: str, patterns: Sequence[str]) -> bool:

@@ -109,6 +109,9 @@ class Training:
     batch_size: int = option(16, "scans a step and process", low=1)
     lr: float = option(0.001, "learning rate of AdamW, constant", above=0.0)
     weight_decay: float = option(0.01, "weight decay of AdamW", low=0.0)
+    init_from: str | None = option(
+        None, "file of weights that the backbone starts from, as convert_models.py writes it; null: random"
+    )
 
 
 @dataclass(frozen=True)

@@ -132,7 +132,7 @@ def launches_of(step: Step) -> tuple[int, float, list[tuple[str, float, int]]]:
 
 
 def backbone_of(framework: str, step: Step, *, steps: int, dtype: torch.dtype) -> tuple[float, float]:
-    """Milliseconds forward and backward of a library's backbone on the step's voxels; and inference of one."""
+    """Milliseconds of a library's backbone on the step's voxels: both ways; inference of a scan."""
     settings = step.settings
     fields = {key: step.fields[key] for key in ("voxel_coords", "voxel_coords_batch", "voxel_x")}
     fields["voxel_to_pc_id"] = step.fields["voxel_to_pc_id"]

@@ -1,7 +1,9 @@
 """Checkpoints of a tiny network that went through Lightning, as training writes them."""
 
+import runpy
 from collections import OrderedDict
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import pytorch_lightning as pl
@@ -90,3 +92,9 @@ def downstream_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def network() -> nn.Module:
     """A network of the same layers, with five classes."""
     return _network(classes=5)
+
+
+@pytest.fixture(scope="session")
+def fake() -> SimpleNamespace:
+    """The functions of second_checkpoints.py, which make weights and checkpoints of SECOND."""
+    return SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("second_checkpoints.py"))))

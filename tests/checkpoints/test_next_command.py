@@ -11,6 +11,7 @@ from also_selfsup.checkpoints.next_command import (
     evaluate_command,
     find_config,
     fine_tune_command,
+    missing_recipe,
     run_settings,
     short,
 )
@@ -55,11 +56,21 @@ def test_changes_of_the_pre_training_are_repeated(tmp_path: Path) -> None:
     assert after.training == load("semantickitti").training
 
 
-def test_recipe_of_a_renamed_run(tmp_path: Path) -> None:
+def test_recipe_of_a_renamed_run_is_not_guessed(tmp_path: Path) -> None:
     before = load("semantickitti", ["cfg.name=mine"])
     command = fine_tune_command(tmp_path / "x.ckpt", before)
-    assert "cfg=semantickitti cfg.name=mine " in command
-    assert dataclasses.replace(composed(command), downstream=before.downstream) == before
+    assert " cfg=RECIPE cfg.name=mine cfg.dataset_name=SemanticKITTI " in command
+    filled = composed(command.replace("RECIPE", "semantickitti"))
+    assert dataclasses.replace(filled, downstream=before.downstream) == before
+    # Whatever recipe is filled in, network and data are those of the pre-training.
+    other = composed(command.replace("RECIPE", "nuscenes"))
+    assert (other.network, other.inputs, other.dataset_root) == (
+        before.network,
+        before.inputs,
+        before.dataset_root,
+    )
+    assert "cfg.name=mine is not: one of" in str(missing_recipe(before))
+    assert missing_recipe(load("semantickitti")) is None
 
 
 def test_without_settings_there_is_a_gap(tmp_path: Path) -> None:

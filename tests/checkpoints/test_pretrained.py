@@ -2,12 +2,13 @@
 
 import copy
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from also_selfsup.checkpoints.pretrained import load_backbone, load_network, load_weights
+from also_selfsup.checkpoints.pretrained import load_backbone, load_network, load_start, load_weights
 from also_selfsup.checkpoints.reading import CheckpointError
 from also_selfsup.networks import build_backbone
 
@@ -96,6 +97,39 @@ def test_files(tmp_path: Path, network: nn.Module, pretraining_run: Path, downst
         load_network(network, downstream_run / "last.ckpt")
     network.classifier = nn.Linear(8, 2)
     assert len(load_network(network, downstream_run / "last.ckpt").loaded) == 9
+
+
+class _Second(nn.Module):
+    """SECOND's names, and a last layer, without the network."""
+
+    def __init__(self, state: dict[str, Tensor]) -> None:
+        super().__init__()
+        self.own = {**state, "dense_head.weight": torch.ones(2)}
+
+    def state_dict(self) -> dict[str, Tensor]:  # type: ignore[override]
+        return dict(self.own)
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:  # type: ignore[override]
+        self.own = state
+
+
+def test_pre_training_starts_from_a_detector(
+    fake: SimpleNamespace, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    truth = fake.detector_state(seed=4)
+    old = {n: torch.movedim(t, 0, -1) if t.dim() == 5 else t for n, t in truth.items()}  # spconv 1.x
+    for number, table in enumerate((truth, old)):
+        backbone = _Second(fake.second_state(seed=5))
+        torch.save({"model_state": table}, path := tmp_path / f"{number}.pth")
+        with caplog.at_level("INFO"):
+            report = load_start(backbone, path)
+        assert (len(report.loaded), report.missing) == (156, ("dense_head.weight",))
+        assert f"{path}: weights 156 loaded, 1 missing (dense_head.weight), 6 unexpected" in caplog.text
+        assert all(torch.equal(backbone.own[name], truth[name]) for name in fake.second_shapes())
+        assert torch.equal(backbone.own["dense_head.weight"], torch.ones(2))
+    torch.save({"model_state": {**truth, "backbone_3d.conv_out.1.bias": torch.ones(3)}}, path)
+    with pytest.raises(CheckpointError, match=r"1 of another shape \(backbone_3d\.conv_out\.1\.bias: \(3,\)"):
+        load_start(_Second(fake.second_state(thin=False)), path)
 
 
 def test_pre_trained_minkunet_becomes_a_segmentation_network(tmp_path: Path) -> None:

@@ -2,13 +2,16 @@
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 from torch.nn import functional
 
+from also_selfsup.checkpoints.reading import CheckpointError
 from also_selfsup.data.scan import Batch
 from also_selfsup.settings.schema import Settings
+from also_selfsup.train_selfsupervised import pretrain
 from also_selfsup.training.datamodule import LidarDataModule
 from also_selfsup.training.pretraining import PretrainingModule
 from also_selfsup.training.segmentation import SegmentationModule
@@ -45,6 +48,26 @@ def test_no_label_is_opened_in_pretraining(
     for dataset in (module.train_set, module.val_set):
         monkeypatch.setattr(dataset, "label_file", lambda index: pytest.fail("a label file was asked for"))
     assert "y" not in next(iter(module.train_dataloader()))
+
+
+def test_pre_training_starts_from_given_weights(
+    tiny_settings: Callable[..., Settings], tmp_path: Path
+) -> None:
+    other = PretrainingModule(tiny_settings("cfg.seed=5", "cfg.network.latent_size=8"))
+    torch.save({"state_dict": other.state_dict()}, tmp_path / "start.ckpt")
+    still = ("cfg.training.lr=1e-30", "cfg.training.weight_decay=0", "cfg.trainer.max_steps=1")
+    run = pretrain(tiny_settings(f"cfg.training.init_from={tmp_path}/start.ckpt", *still))
+    found = torch.load(run.last, weights_only=True)["state_dict"]
+    # The step changes next to nothing; the last layer has another size, and the decoder is not taken along.
+    names = [name for name, _ in other.backbone.named_parameters() if not name.startswith("classifier")]
+    assert len(names) > 100
+    for name in names:
+        torch.testing.assert_close(
+            found[f"backbone.{name}"], other.backbone.get_parameter(name).detach(), rtol=0, atol=1e-20
+        )
+    assert found["backbone.classifier.0.weight"].shape[0] == 16
+    with pytest.raises(CheckpointError, match=r"nowhere\.ckpt: no such file"):
+        pretrain(tiny_settings("cfg.training.init_from=nowhere.ckpt"))
 
 
 def test_same_seed_same_weights_and_step(tiny_settings: Callable[..., Settings]) -> None:
