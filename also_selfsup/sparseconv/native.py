@@ -16,14 +16,20 @@ from torch import Tensor, nn
 
 from also_selfsup.sparseconv import units
 from also_selfsup.sparseconv.interface import Backend, Geometry, Triple, Voxels
-from also_selfsup.sparseconv.kernels import as_cells
+from also_selfsup.sparseconv.kernels import as_cells, cell_count
 from also_selfsup.sparseconv.native_fused import Shadows, fusible, unit
-from also_selfsup.sparseconv.native_levels import Pyramid, Workspace, first_level
+from also_selfsup.sparseconv.native_levels import Origin, Pyramid, Workspace, first_level
 from also_selfsup.sparseconv.native_maps import submanifold_map
 from also_selfsup.sparseconv.native_pairs import KernelMap
+from also_selfsup.sparseconv.native_plans import (
+    Plan,
+    downsample_by_table,
+    submanifold_plan,
+    tabled,
+)
 from also_selfsup.sparseconv.native_products import convolve
 from also_selfsup.sparseconv.native_strides import downsample
-from also_selfsup.sparseconv.native_tiled import Plan, convolve_tiled, suits
+from also_selfsup.sparseconv.native_tiled import PairsPlan, convolve_tiled, suits
 
 
 @dataclass(frozen=True)
@@ -86,22 +92,17 @@ class NativeBackend(Backend):
         x = _own(x)
         if kernel.dim() == 2:
             return x.with_feats(x.feats @ kernel)
-        pairs, to = _pairs(x, Geometry("submanifold", size))
-        return _run(x, as_cells(kernel, size), pairs, to=to)
+        return _run(x, as_cells(kernel, size), Geometry("submanifold", size))
 
     def downsample(
         self, x: Voxels, kernel: Tensor, size: Triple, stride: Triple, padding: Triple
     ) -> NativeVoxels:
         """Strided convolution; coarse cells ordered by batch, x, y, z."""
-        x = _own(x)
-        pairs, to = _pairs(x, Geometry("downsample", size, stride, padding))
-        return _run(x, as_cells(kernel, size), pairs, to=to)
+        return _run(_own(x), as_cells(kernel, size), Geometry("downsample", size, stride, padding))
 
     def upsample(self, x: Voxels, kernel: Tensor, size: Triple) -> NativeVoxels:
         """Inverse of the down-sampling that made `x`."""
-        x = _own(x)
-        pairs, to = _pairs(x, Geometry("upsample", size))
-        return _run(x, as_cells(kernel, size), pairs, to=to)
+        return _run(_own(x), as_cells(kernel, size), Geometry("upsample", size))
 
     def unit(
         self,
@@ -115,15 +116,15 @@ class NativeBackend(Backend):
     ) -> Voxels:
         """relu(norm(convolution(x)) + residual): one step in 16 bits on a GPU, else one after the other."""
         own = _own(x)
-        feats, cells = units.autocast(own.feats, kernel) if own.feats.is_cuda else (own.feats, kernel)
-        if not isinstance(norm, nn.BatchNorm1d) or not fusible(feats, cells, norm):
+        feats = own.feats.to(units.autocast_dtype(own.feats))
+        if not isinstance(norm, nn.BatchNorm1d) or not fusible(feats, kernel, norm):
             return units.compose(x, kernel, geometry=geometry, norm=norm, residual=residual, relu=relu)
-        pairs, to = (None, own.index) if kernel.dim() == 2 else _pairs(own, geometry)
+        plan, to = (None, own.index) if kernel.dim() == 2 else _plan(own, geometry)
         result = unit(
             feats,
             kernel,
             cells=self.shadows.of(kernel, feats.dtype),
-            plan=None if pairs is None else Plan(pairs, cell_count=len(kernel)),
+            plan=plan,
             norm=norm,
             residual=None if residual is None else residual.feats.to(feats.dtype),
             relu=relu,
@@ -131,12 +132,25 @@ class NativeBackend(Backend):
         return NativeVoxels(result, own.pyramid, to, self)
 
 
-def _pairs(x: NativeVoxels, geometry: Geometry) -> tuple[KernelMap, int]:
-    """The pairs of a convolution, and the level of its result.
+def _plan(x: NativeVoxels, geometry: Geometry) -> tuple[Plan, int]:
+    """The pairs of a convolution for the tiled kernels, and the level of its result."""
+    level = x.pyramid.levels[x.index]
+    if tabled(level, geometry):
+        if geometry.kind == "submanifold":
+            return submanifold_plan(level), x.index
+        if geometry.kind == "upsample":
+            origin = _origin(x, geometry)
+            return origin.plan.swapped(), origin.level
+        coarse = downsample_by_table(x.pyramid, x.index, geometry=geometry)
+        made = x.pyramid.levels[coarse].origin
+        if made is not None and made.plan is not None:
+            return made.plan, coarse
+    pairs, to = _pairs(x, geometry)
+    return PairsPlan(pairs, cell_count=cell_count(geometry.size)), to
 
-    Raises:
-        ValueError: An inverse of no down-sampling, or of one of another size.
-    """
+
+def _pairs(x: NativeVoxels, geometry: Geometry) -> tuple[KernelMap, int]:
+    """The pairs of a convolution, and the level of its result."""
     if geometry.kind == "submanifold":
         return submanifold_map(x.pyramid.levels[x.index], geometry.size), x.index
     if geometry.kind == "downsample":
@@ -144,6 +158,16 @@ def _pairs(x: NativeVoxels, geometry: Geometry) -> tuple[KernelMap, int]:
         origin = x.pyramid.levels[coarse].origin
         assert origin is not None
         return origin.pairs, coarse
+    origin = _origin(x, geometry)
+    return origin.pairs.swapped(), origin.level
+
+
+def _origin(x: NativeVoxels, geometry: Geometry) -> Origin:
+    """How the level of these voxels was made, to be undone.
+
+    Raises:
+        ValueError: By no down-sampling, or by one of another size.
+    """
     origin = x.pyramid.levels[x.index].origin
     if origin is None:
         raise ValueError("upsample: these voxels are on level 0, no down-sampling made them.")
@@ -151,7 +175,7 @@ def _pairs(x: NativeVoxels, geometry: Geometry) -> tuple[KernelMap, int]:
         raise ValueError(
             f"upsample: size {geometry.size}, but the down-sampling to undo has size {origin.size}."
         )
-    return origin.pairs.swapped(), origin.level
+    return origin
 
 
 def _own(x: Voxels) -> NativeVoxels:
@@ -164,12 +188,14 @@ def _describe(x: Tensor) -> str:
     return f"{tuple(x.shape)} {x.dtype}"
 
 
-def _run(x: NativeVoxels, cells: Tensor, pairs: KernelMap, *, to: int) -> NativeVoxels:
-    """The convolution, in autocast's dtype where it is on; the result lies on level `to`."""
+def _run(x: NativeVoxels, cells: Tensor, geometry: Geometry) -> NativeVoxels:
+    """The convolution, in autocast's dtype where it is on."""
     feats, cast = units.autocast(x.feats, cells)
     with torch.autocast(feats.device.type, enabled=False):
-        if min(pairs.counts) and suits(feats, cells):  # a bounded grid may have lost all coarse cells
-            result = convolve_tiled(feats, cells, pairs=pairs)
-        else:
-            result = convolve(feats, cast, pairs=pairs, workspace=x.backend.workspace)
+        if suits(feats, cells):
+            plan, to = _plan(x, geometry)
+            if min(plan.counts):  # a bounded grid may have lost all coarse cells
+                return NativeVoxels(convolve_tiled(feats, cells, plan=plan), x.pyramid, to, x.backend)
+        pairs, to = _pairs(x, geometry)
+        result = convolve(feats, cast, pairs=pairs, workspace=x.backend.workspace)
     return NativeVoxels(result, x.pyramid, to, x.backend)

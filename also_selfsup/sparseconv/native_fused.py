@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from also_selfsup.sparseconv.native_tiled import BLOCK, Plan, suits
+from also_selfsup.sparseconv.native_plans import Plan
+from also_selfsup.sparseconv.native_tiled import BLOCK, suits
 
 
 class Shadows:
@@ -62,7 +63,7 @@ def fusible(feats: Tensor, kernel: Tensor, norm: nn.BatchNorm1d) -> bool:
 
     Args:
         feats: (V, I) in the type of the arithmetic.
-        kernel: (K, I, O) or (I, O), likewise.
+        kernel: (K, I, O) or (I, O), of any type.
         norm: In training, with float32 weight, bias and running statistics.
     """
     cells = kernel[None] if kernel.dim() == 2 else kernel

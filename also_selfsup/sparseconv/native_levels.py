@@ -9,7 +9,9 @@ offsets at once.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -63,11 +65,24 @@ class Numbering:
 
 @dataclass(frozen=True)
 class Origin:
-    """How a level was made: from which level of the pyramid, by which pairs, with which kernel size."""
+    """How a level was made.
+
+    Attributes:
+        level: From which level of the pyramid.
+        make_pairs: By which pairs.
+        size: With which kernel size.
+        plan: The pairs as a GPU works on them, if the level was made there.
+    """
 
     level: int
-    pairs: KernelMap
+    make_pairs: Callable[[], KernelMap]
     size: Triple
+    plan: Any = None
+
+    @cached_property
+    def pairs(self) -> KernelMap:
+        """The pairs."""
+        return self.make_pairs()
 
 
 @dataclass
@@ -83,6 +98,7 @@ class Level:
         grid: Bounds of the cells, [0, grid) along x, y, z; None if unbounded.
         origin: How it was made; None for the input.
         maps: Submanifold kernel maps by kernel size.
+        plans: The same as a GPU works on them.
         notes: What others derived from the cells (`Voxels.notes`).
     """
 
@@ -95,6 +111,7 @@ class Level:
     grid: Triple | None = None
     origin: Origin | None = None
     maps: dict[Triple, KernelMap] = field(default_factory=dict)
+    plans: dict[Triple, Any] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:

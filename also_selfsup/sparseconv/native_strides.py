@@ -44,7 +44,7 @@ def _coarse_level(level: Level, index: int, *, geometry: Geometry) -> Level:
         None,
         depth=level.depth + 1,
         grid=grid,
-        origin=Origin(index, pairs, geometry.size),
+        origin=Origin(index, lambda: pairs, geometry.size),
     )
 
 

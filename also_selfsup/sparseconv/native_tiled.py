@@ -16,6 +16,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from also_selfsup.sparseconv.native_pairs import KernelMap
+from also_selfsup.sparseconv.native_plans import Plan
 from also_selfsup.sparseconv.native_tiles import Chunks, Tiles, Work, make_chunks, make_tiles
 
 # Channels of a block, and cells that fit into the bits of a key.
@@ -40,13 +41,13 @@ def _has_matrix_units(device: torch.device) -> bool:
     return find_spec("triton") is not None and torch.cuda.get_device_capability(device) >= (8, 0)
 
 
-def convolve_tiled(feats: Tensor, kernel: Tensor, *, pairs: KernelMap) -> Tensor:
+def convolve_tiled(feats: Tensor, kernel: Tensor, *, plan: Plan) -> Tensor:
     """Differentiable sparse convolution.
 
     Args:
         feats: (V_in, I) bfloat16 or float16.
         kernel: (K, I, O), of that type or wider; its gradient comes in its own type, summed in float32.
-        pairs: Rows joined by each cell.
+        plan: Rows joined by each cell.
 
     Returns:
         (V_out, O) of the features' type.
@@ -54,12 +55,11 @@ def convolve_tiled(feats: Tensor, kernel: Tensor, *, pairs: KernelMap) -> Tensor
     if missing := -kernel.shape[1] % BLOCK:  # the few channels of a network's input: zeros fill up a block
         feats = functional.pad(feats, (0, missing))
         kernel = functional.pad(kernel, (0, 0, 0, missing))
-    plan = Plan(pairs, cell_count=len(kernel))
     result: Tensor = _TiledConvolution.apply(feats, kernel, plan)  # type: ignore[no-untyped-call]
     return result
 
 
-class Plan:
+class PairsPlan:
     """What the layers of one kernel map share, each made when first needed and kept with the map.
 
     The map with swapped sides shares it too: the tiles of its output rows are those of this one's input rows.

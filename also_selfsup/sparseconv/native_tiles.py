@@ -8,6 +8,7 @@ the most: on lidar scans unsorted tiles do 4 to 5 times the arithmetic of the pa
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -43,20 +44,20 @@ class Tiles:
 
 @dataclass(frozen=True)
 class Chunks:
-    """Pairs of a convolution in chunks, each of one kernel cell.
+    """Pairs of a convolution by kernel cell; those of a cell are cut into chunks of CHUNK.
 
     Attributes:
-        inputs, outputs: (P,) int32 rows.
-        begin, end: (chunks,) int32, the pairs of each chunk.
-        first, last: (K,) int32, the chunks of each kernel cell.
+        inputs, outputs: (P or more,) int32 rows.
+        starts: (K + 1,) int32, where the pairs of each kernel cell begin, and P.
+        first: (K + 1,) int32, the first chunk of each kernel cell, and the number of chunks.
+        total: Answers the number of chunks; the device may still be counting when this is made.
     """
 
     inputs: Tensor
     outputs: Tensor
-    begin: Tensor
-    end: Tensor
+    starts: Tensor
     first: Tensor
-    last: Tensor
+    total: Callable[[], int]
 
     def swapped(self) -> Chunks:
         """The same pairs with input and output exchanged."""
@@ -93,6 +94,11 @@ class Work:
         return replace(self, inputs=self.outputs, outputs=self.inputs)
 
 
+def tile_size(rows: int) -> int:
+    """T for so many rows."""
+    return LARGE_TILE if rows > FEW_ROWS else SMALL_TILE
+
+
 def make_tiles(work: Work, *, out_count: int) -> Tiles:
     """Sort the output rows by the kernel cells they have pairs at, and cut them into tiles."""
     device, cell_count = work.inputs.device, work.cell_count
@@ -101,7 +107,7 @@ def make_tiles(work: Work, *, out_count: int) -> Tiles:
     cells = torch.repeat_interleave(runs[0], runs[1], output_size=len(work.inputs))
     table[cells, work.outputs.long()] = work.inputs
 
-    size = LARGE_TILE if out_count > FEW_ROWS else SMALL_TILE
+    size = tile_size(out_count)
     tile_count = -(-out_count // size)
     order = torch.argsort(_likeness(table[:, :-1], work))
     order = functional.pad(order, (0, tile_count * size - out_count), value=out_count)
@@ -118,19 +124,24 @@ def make_tiles(work: Work, *, out_count: int) -> Tiles:
 
 
 def make_chunks(work: Work) -> Chunks:
-    """Cut the pairs of each kernel cell into chunks of at most CHUNK."""
-    begin: list[int] = []
-    end: list[int] = []
-    first, last, start = [0] * work.cell_count, [0] * work.cell_count, 0
-    for cell, count in zip(work.cells, work.counts, strict=True):
-        first[cell] = len(begin)
-        begin += range(start, start + count, CHUNK)
-        start += count
-        end += [*begin[first[cell] + 1 :], start][: len(begin) - first[cell]]
-        last[cell] = len(begin)
-    table = torch.tensor([*begin, *end, *first, *last], dtype=torch.int32, device=work.inputs.device)
-    sizes = [len(begin), len(begin), work.cell_count, work.cell_count]
-    return Chunks(work.inputs, work.outputs, *torch.split(table, sizes))
+    """Bring the pairs into the order of kernel cells, and number their chunks."""
+    runs = list(
+        zip(work.cells, torch.tensor([0, *work.counts]).cumsum(0).tolist(), work.counts, strict=False)
+    )
+    starts, first, order = [0], [0], []
+    by_cell: list[list[tuple[int, int]]] = [[] for _ in range(work.cell_count)]
+    for cell, start, count in runs:
+        by_cell[cell].append((start, start + count))
+    for spans in by_cell:
+        count = sum(end - start for start, end in spans)
+        starts.append(starts[-1] + count)
+        first.append(first[-1] - (-count // CHUNK))
+        order += spans
+    device = work.inputs.device
+    inputs = torch.cat([work.inputs[start:end] for start, end in order])
+    outputs = torch.cat([work.outputs[start:end] for start, end in order])
+    table = torch.tensor([starts, first], dtype=torch.int32, device=device)
+    return Chunks(inputs, outputs, table[0], table[1], lambda: first[-1])
 
 
 def _likeness(table: Tensor, work: Work) -> Tensor:

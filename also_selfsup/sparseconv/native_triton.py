@@ -15,7 +15,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from also_selfsup.sparseconv.native_tiles import Chunks, Tiles
+from also_selfsup.sparseconv.native_tiles import CHUNK, Chunks, Tiles
 
 
 @triton.jit
@@ -63,15 +63,20 @@ def _tile_kernel(
 
 @triton.jit
 def _chunk_kernel(
-    feats, grads, partial, inputs, outputs, begin, end,
-    IN: tl.constexpr, OUT: tl.constexpr, BP: tl.constexpr, BI: tl.constexpr, BO: tl.constexpr,
+    feats, grads, partial, inputs, outputs, starts, first,
+    IN: tl.constexpr, OUT: tl.constexpr, K: tl.constexpr, CHUNK: tl.constexpr,
+    BP: tl.constexpr, BI: tl.constexpr, BO: tl.constexpr,
 ):  # fmt: skip
     chunk = tl.program_id(0)
     channels = tl.program_id(1) * BI + tl.arange(0, BI)
     columns = tl.program_id(2) * BO + tl.arange(0, BO)
-    last = tl.load(end + chunk)
+    cell = tl.arange(0, 32)  # the cell of this chunk: the last one whose first chunk is not behind it
+    before = tl.load(first + cell + 1, mask=cell < K, other=2147483647) <= chunk
+    cell = tl.sum(before.to(tl.int32), 0)
+    begin = tl.load(starts + cell) + (chunk - tl.load(first + cell)) * CHUNK
+    last = tl.minimum(begin + CHUNK, tl.load(starts + cell + 1))
     total = tl.zeros((BI, BO), dtype=tl.float32)
-    for start in range(tl.load(begin + chunk), last, BP):
+    for start in range(begin, last, BP):
         pair = start + tl.arange(0, BP)
         there = tl.load(inputs + pair, mask=pair < last, other=0).to(tl.int64)
         here = tl.load(outputs + pair, mask=pair < last, other=0).to(tl.int64)
@@ -94,12 +99,12 @@ def _chunk_kernel(
 
 
 @triton.jit
-def _sum_kernel(partial, first, last, out, N: tl.constexpr, B: tl.constexpr):
+def _sum_kernel(partial, first, out, N: tl.constexpr, B: tl.constexpr):
     cell = tl.program_id(0)
     places = tl.program_id(1) * B + tl.arange(0, B)
     begin = tl.load(first + cell)
     total = tl.zeros((B,), dtype=tl.float32)
-    for chunk in range(tl.load(last + cell) - begin):
+    for chunk in range(tl.load(first + cell + 1) - begin):
         total += tl.load(partial + (begin.to(tl.int64) + chunk) * N + places, mask=places < N, other=0.0)
     tl.store(out + cell.to(tl.int64) * N + places, total, mask=places < N)
 
@@ -144,19 +149,21 @@ def _multiply(
 def weight_gradient(feats: Tensor, grads: Tensor, *, chunks: Chunks, cell_count: int) -> Tensor:
     """(V_in, I) and (V_out, O), contiguous and 16-bit, to the kernel's gradient (K, I, O) in float32."""
     in_channels, out_channels = feats.shape[1], grads.shape[1]
-    partial = feats.new_empty(len(chunks.begin), in_channels, out_channels, dtype=torch.float32)
+    count = chunks.total()
+    partial = feats.new_empty(count, in_channels, out_channels, dtype=torch.float32)
     out = feats.new_empty(cell_count, in_channels, out_channels, dtype=torch.float32)
     block_in = min(triton.next_power_of_2(in_channels), 64)
     block_out = min(triton.next_power_of_2(out_channels), 128)
-    grid = (len(chunks.begin), triton.cdiv(in_channels, block_in), triton.cdiv(out_channels, block_out))
-    if len(chunks.begin):
+    grid = (count, triton.cdiv(in_channels, block_in), triton.cdiv(out_channels, block_out))
+    if count:
         _chunk_kernel[grid](
-            feats, grads, partial, chunks.inputs, chunks.outputs, chunks.begin, chunks.end,
-            IN=in_channels, OUT=out_channels, BP=64, BI=block_in, BO=block_out, num_warps=4, num_stages=3,
+            feats, grads, partial, chunks.inputs, chunks.outputs, chunks.starts, chunks.first,
+            IN=in_channels, OUT=out_channels, K=cell_count, CHUNK=CHUNK,
+            BP=64, BI=block_in, BO=block_out, num_warps=4, num_stages=3,
         )  # fmt: skip
     numbers = in_channels * out_channels
     _sum_kernel[(cell_count, triton.cdiv(numbers, 1024))](
-        partial, chunks.first, chunks.last, out, N=numbers, B=1024, num_warps=4
+        partial, chunks.first, out, N=numbers, B=1024, num_warps=4
     )
     return out
 

@@ -21,15 +21,22 @@ def convolve(x: Voxels, kernel: Tensor, geometry: Geometry) -> Voxels:
     return x.backend.upsample(x, kernel, geometry.size)
 
 
+def autocast_dtype(feats: Tensor) -> torch.dtype:
+    """The type in which these features are to be convolved: autocast's where it is on, but float64 stays."""
+    device = feats.device.type
+    if torch.is_autocast_enabled(device) and feats.dtype != torch.float64:
+        return torch.get_autocast_dtype(device)
+    return feats.dtype
+
+
 def autocast(feats: Tensor, cells: Tensor) -> tuple[Tensor, Tensor]:
     """Features and kernel in autocast's dtype where it is on (float64 stays), checked to fit one another.
 
     Raises:
         ValueError: Different dtypes or numbers of input channels.
     """
-    device = feats.device.type
-    if torch.is_autocast_enabled(device) and feats.dtype != torch.float64:
-        dtype = torch.get_autocast_dtype(device)
+    if torch.is_autocast_enabled(feats.device.type) and feats.dtype != torch.float64:
+        dtype = autocast_dtype(feats)
         feats, cells = feats.to(dtype), cells.to(dtype)
     if feats.dtype != cells.dtype or feats.shape[1] != cells.shape[1]:
         raise ValueError(

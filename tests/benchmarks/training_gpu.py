@@ -40,8 +40,9 @@ FLOOR_MS = 3.6
 
 def settings_of(options: argparse.Namespace) -> Settings:
     """The recipe on the data set given."""
-    common = [f"cfg.dataset_root={options.root}", "cfg.train_split=train", "cfg.logging.tensorboard=false"]
-    return load(options.recipe, [*common, "cfg.logging.progress_bar=false", *options.overrides])
+    splits = [f"cfg.dataset_root={options.root}", "cfg.train_split=train", "cfg.val_split=train"]
+    quiet = ["cfg.logging.tensorboard=false", "cfg.logging.progress_bar=false"]
+    return load(options.recipe, [*splits, *quiet, *options.overrides])
 
 
 class Step:

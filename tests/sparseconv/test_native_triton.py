@@ -67,10 +67,9 @@ def test_chunks_cut_each_cell_into_its_own_pairs() -> None:
     total = sum(counts)
     work = Work(torch.arange(total).int(), torch.arange(total).int(), [2, 0, 3, 1], counts, 5)
     chunks = make_chunks(work)
-    sizes = (chunks.end - chunks.begin).tolist()
-    assert sizes == [CHUNK, 3, CHUNK, CHUNK, 1]
-    owners = [
-        sizes[first:last] for first, last in zip(chunks.first.tolist(), chunks.last.tolist(), strict=True)
-    ]
-    assert owners == [[CHUNK], [CHUNK, CHUNK, 1], [], [3], []]
-    assert torch.equal(chunks.begin[1:], chunks.end[:-1])
+    assert chunks.total() == 5
+    assert chunks.first.tolist() == [0, 1, 4, 4, 5, 5]
+    assert chunks.starts.tolist() == [0, CHUNK, 3 * CHUNK + 1, 3 * CHUNK + 1, 3 * CHUNK + 4, 3 * CHUNK + 4]
+    cells = torch.repeat_interleave(torch.tensor(work.cells), torch.tensor(counts))
+    of_cell = [torch.arange(total)[cells == cell].tolist() for cell in range(5)]
+    assert chunks.inputs.tolist() == chunks.outputs.tolist() == [pair for pairs in of_cell for pair in pairs]

@@ -1,0 +1,165 @@
+"""Native backend on a GPU, the plans: what the layers on one set of cells share, each part made when needed.
+
+Letters: V voxels (rows) of a level, K cells of a kernel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from also_selfsup.sparseconv.interface import Geometry, Triple
+from also_selfsup.sparseconv.kernels import kernel_offsets
+from also_selfsup.sparseconv.native_levels import Level, Origin, Pyramid
+from also_selfsup.sparseconv.native_maps import map_by_cell
+from also_selfsup.sparseconv.native_pairs import KernelMap
+from also_selfsup.sparseconv.native_tiles import Chunks, Tiles
+
+CUBE: Triple = (3, 3, 3)
+HALVING: Triple = (2, 2, 2)
+
+
+class Plan(Protocol):
+    """Pairs of a convolution in the orders in which a GPU works on them.
+
+    Attributes:
+        counts: V_in, V_out.
+        mirrored: The pairs of the opposite cell are those of a cell with sides swapped.
+    """
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """V_in, V_out."""
+
+    @property
+    def mirrored(self) -> bool:
+        """Whether opposite cells have the same pairs with sides swapped."""
+
+    def tiles(self) -> Tiles:
+        """Tiles of the output rows."""
+
+    def input_tiles(self) -> Tiles:
+        """Tiles of the input rows; those of the output rows where the pairs are mirrored."""
+
+    def chunks(self) -> Chunks:
+        """Chunks of the pairs."""
+
+
+class Table:
+    """A table of pairs (K, V): input rows by output row; its tiles and chunks."""
+
+    def __init__(self, table: Tensor, keys: Tensor | None = None) -> None:
+        self.table, self._keys = table, keys
+
+    @cached_property
+    def tiles(self) -> Tiles:
+        """Tiles of its rows."""
+        from also_selfsup.sparseconv import native_triton_order as order
+
+        return order.tiles_of(self.table, order.mask_keys(self.table) if self._keys is None else self._keys)
+
+    @cached_property
+    def chunks(self) -> Chunks:
+        """Chunks of its pairs."""
+        from also_selfsup.sparseconv import native_triton_order as order
+
+        return order.chunks_of(self.table)
+
+
+@dataclass(frozen=True)
+class TablePlan:
+    """A plan from tables of both sides; `swapped` is the inverse convolution's.
+
+    Attributes:
+        outputs: By output row.
+        inputs: By input row; the same for mirrored pairs.
+        counts: V_in, V_out.
+        mirrored: See `Plan`.
+        turned: This is the inverse: the pairs' chunks are those of `inputs`, with sides swapped.
+    """
+
+    outputs: Table
+    inputs: Table
+    counts: tuple[int, int]
+    mirrored: bool = False
+    turned: bool = False
+
+    def tiles(self) -> Tiles:
+        """Tiles of the output rows."""
+        return self.outputs.tiles
+
+    def input_tiles(self) -> Tiles:
+        """Tiles of the input rows."""
+        return self.inputs.tiles
+
+    def chunks(self) -> Chunks:
+        """Chunks of the pairs."""
+        return self.inputs.chunks.swapped() if self.turned else self.outputs.chunks
+
+    def swapped(self) -> TablePlan:
+        """The same pairs with input and output exchanged."""
+        counts = (self.counts[1], self.counts[0])
+        return replace(self, outputs=self.inputs, inputs=self.outputs, counts=counts, turned=not self.turned)
+
+    def pairs(self) -> KernelMap:
+        """The same pairs for the other ways of computing; the host waits."""
+        found = [torch.nonzero(rows >= 0)[:, 0] for rows in self.outputs.table]
+        inputs = [rows[here] for rows, here in zip(self.outputs.table, found, strict=True)]
+        outputs = [here.int() for here in found]
+        return map_by_cell(inputs, outputs, cells=range(len(found)), counts=self.counts)
+
+
+def tabled(level: Level, geometry: Geometry) -> bool:
+    """Whether there are tables for this convolution from this level."""
+    if geometry.kind == "submanifold":
+        return geometry.size == CUBE
+    if geometry.kind == "downsample":
+        return geometry.size == geometry.stride == HALVING and level.grid is None and len(level) > 0
+    return level.origin is not None and level.origin.plan is not None
+
+
+def submanifold_plan(level: Level) -> TablePlan:
+    """The 3x3x3 neighbours on one level."""
+    if CUBE not in level.plans:
+        from also_selfsup.sparseconv import native_triton_maps as maps
+
+        table = Table(*maps.neighbour_table(level, _ranks(level.coords.device)))
+        level.plans[CUBE] = TablePlan(table, table, (len(level), len(level)), mirrored=True)
+    plan: TablePlan = level.plans[CUBE]
+    return plan
+
+
+def downsample_by_table(pyramid: Pyramid, index: int, *, geometry: Geometry) -> int:
+    """Index of the level that a 2x2x2 strided convolution makes from level `index`, made once."""
+    if (index, geometry) not in pyramid.links:
+        from also_selfsup.sparseconv import native_triton_maps as maps
+
+        fine = pyramid.levels[index]
+        numbering = fine.numbering.coarser(geometry)
+        coords, numbers, children, parents = maps.family(fine, numbering, geometry=geometry)
+        plan = TablePlan(Table(children), Table(parents), (len(fine), len(coords)))
+        origin = Origin(index, plan.pairs, geometry.size, plan)
+        coarse = Level(coords, numbers, numbering, numbers, None, depth=fine.depth + 1, origin=origin)
+        pyramid.links[index, geometry] = len(pyramid.levels)
+        pyramid.levels.append(coarse)
+    return pyramid.links[index, geometry]
+
+
+@lru_cache
+def _ranks(device: torch.device) -> Tensor:
+    """(27,) int32: the bit of each kernel cell, frequent cells lowest.
+
+    Surfaces under a lidar are rather level than steep; on real scans of two sensors this fixed order does
+    as well as that of each scan.
+    """
+    offsets = kernel_offsets(CUBE)
+    cost = [10 * abs(z - 1) + abs(x - 1) + abs(y - 1) for x, y, z in offsets]
+    order = sorted(range(len(cost)), key=lambda cell: cost[cell])
+    ranks = [0] * len(order)
+    for rank, cell in enumerate(order):
+        ranks[cell] = rank
+    return torch.tensor(ranks, dtype=torch.int32, device=device)
