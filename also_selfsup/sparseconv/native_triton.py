@@ -15,12 +15,13 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from also_selfsup.sparseconv.native_launch import Launcher
 from also_selfsup.sparseconv.native_tiles import CHUNK, Chunks, Tiles
 
 
 @triton.jit
 def _tile_kernel(
-    feats, weights, out, rows, table, cells, counts, table_stride,
+    feats, weights, out, rows, table, cells, counts,
     IN: tl.constexpr, OUT: tl.constexpr, K: tl.constexpr,
     T: tl.constexpr, BI: tl.constexpr, BO: tl.constexpr, BACK: tl.constexpr, MIRROR: tl.constexpr,
 ):  # fmt: skip
@@ -28,12 +29,13 @@ def _tile_kernel(
     # the pairs of a cell are those of the opposite one.
     tile, columns = tl.program_id(0), tl.program_id(1) * BO + tl.arange(0, BO)
     places = tile * T + tl.arange(0, T)
+    table_stride = tl.num_programs(0).to(tl.int64) * T
     steps: tl.constexpr = IN // BI
     total = tl.zeros((T, BO), dtype=tl.float32)
     for step in range(tl.load(counts + tile) * steps):
         cell = tl.load(cells + tile * K + step // steps)
         channels = (step % steps) * BI + tl.arange(0, BI)
-        row = tl.load(table + cell.to(tl.int64) * table_stride + places)
+        row = tl.load(table + cell * table_stride + places)
         a = tl.load(
             feats + row.to(tl.int64)[:, None] * IN + channels[None, :], mask=(row >= 0)[:, None], other=0.0
         )
@@ -109,6 +111,10 @@ def _sum_kernel(partial, first, out, N: tl.constexpr, B: tl.constexpr):
     tl.store(out + cell.to(tl.int64) * N + places, total, mask=places < N)
 
 
+_launch_tiles, _launch_chunks = Launcher(_tile_kernel), Launcher(_chunk_kernel)
+_launch_sum = Launcher(_sum_kernel)
+
+
 def multiply(feats: Tensor, cells: Tensor, *, tiles: Tiles, out_count: int) -> Tensor:
     """Convolve: (V_in, I) and (K, I, O), both contiguous and 16-bit, to (V_out, O)."""
     return _multiply(feats, cells, tiles=tiles, out_count=out_count, back=False, mirrored=False)
@@ -136,12 +142,15 @@ def _multiply(
     out = feats.new_empty(out_count, out_channels)
     block_in = _largest_divisor(in_channels)
     block_out = min(triton.next_power_of_2(out_channels), 128)
-    grid = (len(tiles.counts), triton.cdiv(out_channels, block_out))
-    _tile_kernel[grid](
-        feats, cells, out, tiles.rows, tiles.table, tiles.cells, tiles.counts, tiles.table.shape[1],
-        IN=in_channels, OUT=out_channels, K=cell_count, T=tiles.size, BI=block_in, BO=block_out,
-        BACK=back, MIRROR=mirrored,
-        num_warps=8 if tiles.size * block_out >= 128 * 128 else 4, num_stages=4,
+    _launch_tiles(
+        (len(tiles.counts), triton.cdiv(out_channels, block_out), 1),
+        (feats, cells, out, tiles.rows, tiles.table, tiles.cells, tiles.counts),
+        constants={
+            "IN": in_channels, "OUT": out_channels, "K": cell_count, "T": tiles.size, "BI": block_in,
+            "BO": block_out, "BACK": back, "MIRROR": mirrored,
+        },
+        warps=8 if tiles.size * block_out >= 128 * 128 else 4,
+        stages=4,
     )  # fmt: skip
     return out
 
@@ -154,16 +163,20 @@ def weight_gradient(feats: Tensor, grads: Tensor, *, chunks: Chunks, cell_count:
     out = feats.new_empty(cell_count, in_channels, out_channels, dtype=torch.float32)
     block_in = min(triton.next_power_of_2(in_channels), 64)
     block_out = min(triton.next_power_of_2(out_channels), 128)
-    grid = (count, triton.cdiv(in_channels, block_in), triton.cdiv(out_channels, block_out))
     if count:
-        _chunk_kernel[grid](
-            feats, grads, partial, chunks.inputs, chunks.outputs, chunks.starts, chunks.first,
-            IN=in_channels, OUT=out_channels, K=cell_count, CHUNK=CHUNK,
-            BP=64, BI=block_in, BO=block_out, num_warps=4, num_stages=3,
+        _launch_chunks(
+            (count, triton.cdiv(in_channels, block_in), triton.cdiv(out_channels, block_out)),
+            (feats, grads, partial, chunks.inputs, chunks.outputs, chunks.starts, chunks.first),
+            constants={
+                "IN": in_channels, "OUT": out_channels, "K": cell_count, "CHUNK": CHUNK,
+                "BP": 64, "BI": block_in, "BO": block_out,
+            },
         )  # fmt: skip
     numbers = in_channels * out_channels
-    _sum_kernel[(cell_count, triton.cdiv(numbers, 1024))](
-        partial, chunks.first, out, N=numbers, B=1024, num_warps=4
+    _launch_sum(
+        (cell_count, triton.cdiv(numbers, 1024), 1),
+        (partial, chunks.first, out),
+        constants={"N": numbers, "B": 1024},
     )
     return out
 

@@ -16,6 +16,7 @@ import triton.language as tl
 from torch import Tensor
 
 from also_selfsup.sparseconv.interface import Geometry
+from also_selfsup.sparseconv.native_launch import Launcher
 from also_selfsup.sparseconv.native_levels import MARGIN, Level, Numbering
 
 ROWS = 256
@@ -103,6 +104,10 @@ def _family_kernel(
     tl.store(coarse_coords + coarse * 4 + 3, z, mask=first)
 
 
+_launch_neighbours, _launch_parents = Launcher(_neighbour_kernel), Launcher(_parent_kernel)
+_launch_family = Launcher(_family_kernel)
+
+
 def neighbour_table(level: Level, ranks: Tensor) -> tuple[Tensor, Tensor]:
     """The 3x3x3 neighbours of every cell: table (27, V), and keys (V,) that bring like rows together.
 
@@ -115,9 +120,14 @@ def neighbour_table(level: Level, ranks: Tensor) -> tuple[Tensor, Tensor]:
     keys = torch.empty(count, dtype=torch.int32, device=device)
     _, step_x, step_y, _ = level.numbering.steps()
     rows = level.sorted_rows
-    _neighbour_kernel[(triton.cdiv(count, ROWS),)](
-        level.numbers, level.sorted_numbers, level.numbers if rows is None else rows, ranks, table, keys,
-        count, step_x, step_y, count.bit_length() + 1, SORTED=rows is None, B=ROWS, num_warps=4,
+    ascending = level.sorted_numbers
+    _launch_neighbours(
+        (triton.cdiv(count, ROWS), 1, 1),
+        (
+            level.numbers, ascending, level.numbers if rows is None else rows, ranks, table, keys,
+            count, step_x, step_y, count.bit_length() + 1,
+        ),
+        constants={"SORTED": rows is None, "B": ROWS},
     )  # fmt: skip
     return table, keys
 
@@ -139,9 +149,11 @@ def family(
     coords = level.coords.int().contiguous()
     pads = dict(zip(("PX", "PY", "PZ"), geometry.padding, strict=True))
     numbers, octants = (torch.empty(count, dtype=kind, device=device) for kind in (torch.int64, torch.int32))
-    grid = (triton.cdiv(count, ROWS),)
-    _parent_kernel[grid](
-        coords, numbers, octants, count, *numbering.low, *numbering.steps()[:3], **pads, M=MARGIN, B=ROWS
+    grid = (triton.cdiv(count, ROWS), 1, 1)
+    _launch_parents(
+        grid,
+        (coords, numbers, octants, count, *numbering.low, *numbering.steps()[:3]),
+        constants={**pads, "M": MARGIN, "B": ROWS},
     )
     ascending, order = torch.sort(numbers)
     ranks = torch.zeros(count, dtype=torch.int32, device=device)
@@ -151,8 +163,12 @@ def family(
     coarse_numbers = torch.empty(coarse_count, dtype=torch.int64, device=device)
     children = torch.full((8, coarse_count), -1, dtype=torch.int32, device=device)
     parents = torch.empty(8, count, dtype=torch.int32, device=device)
-    _family_kernel[grid](
-        ascending, order, ranks, octants, coords, coarse_numbers, coarse_coords, children, parents,
-        count, coarse_count, *numbering.low[1:], **pads, B=ROWS,
+    _launch_family(
+        grid,
+        (
+            ascending, order, ranks, octants, coords, coarse_numbers, coarse_coords, children, parents,
+            count, coarse_count, *numbering.low[1:],
+        ),
+        constants={**pads, "B": ROWS},
     )  # fmt: skip
     return coarse_coords, coarse_numbers, children, parents

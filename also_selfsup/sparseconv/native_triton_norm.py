@@ -18,6 +18,8 @@ import triton
 import triton.language as tl
 from torch import Tensor, nn
 
+from also_selfsup.sparseconv.native_launch import Launcher
+
 ROWS, CHANNELS, ELEMENTS = 256, 32, 2048
 
 
@@ -37,7 +39,7 @@ class Statistics:
     shift: Tensor
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows"])
 def _moments_kernel(x, partial, rows, C: tl.constexpr, T: tl.constexpr, BC: tl.constexpr):
     group, channel = tl.program_id(0), tl.program_id(1) * BC + tl.arange(0, BC)
     row = group * T + tl.arange(0, T)
@@ -53,7 +55,7 @@ def _moments_kernel(x, partial, rows, C: tl.constexpr, T: tl.constexpr, BC: tl.c
     tl.store(into + C, tl.sum(apart * apart, 0), mask=channel < C)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows", "groups"])
 def _join_kernel(
     partial, weight, bias, running_mean, running_var, found, rows, groups, eps, momentum,
     C: tl.constexpr, T: tl.constexpr, BG: tl.constexpr, BC: tl.constexpr,
@@ -93,13 +95,13 @@ def _join_kernel(
     tl.store(running_var + channel, before + momentum * (unbiased - before), mask=known)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows"])
 def _apply_kernel(
-    x, residual, scale, shift, out, numbers,
+    x, residual, scale, shift, out, rows,
     C: tl.constexpr, RESIDUAL: tl.constexpr, RELU: tl.constexpr, B: tl.constexpr,
 ):  # fmt: skip
     place = tl.program_id(0).to(tl.int64) * B + tl.arange(0, B)
-    inside = place < numbers
+    inside = place < rows.to(tl.int64) * C
     channel = (place % C).to(tl.int32)
     value = tl.load(x + place, mask=inside, other=0.0).to(tl.float32)
     value = value * tl.load(scale + channel) + tl.load(shift + channel)
@@ -108,6 +110,10 @@ def _apply_kernel(
     if RELU:
         value = tl.maximum(value, 0.0)
     tl.store(out + place, value.to(out.dtype.element_ty), mask=inside)
+
+
+_launch_moments, _launch_join = Launcher(_moments_kernel), Launcher(_join_kernel)
+_launch_apply = Launcher(_apply_kernel)
 
 
 def normalise(
@@ -127,11 +133,17 @@ def normalise(
     rows, channels = x.shape
     groups, blocks = triton.cdiv(rows, ROWS), triton.cdiv(channels, CHANNELS)
     partial = torch.empty(groups, 2, channels, device=x.device)
-    _moments_kernel[groups, blocks](x, partial, rows, C=channels, T=ROWS, BC=CHANNELS, num_warps=4)
+    sizes = {"C": channels, "T": ROWS}
+    _launch_moments((groups, blocks, 1), (x, partial, rows), constants={**sizes, "BC": CHANNELS})
     found = torch.empty(4, channels, device=x.device)
-    _join_kernel[(blocks,)](
-        partial, norm.weight, norm.bias, norm.running_mean, norm.running_var, found, rows, groups,
-        norm.eps, norm.momentum, C=channels, T=ROWS, BG=64, BC=CHANNELS, num_warps=4,
+    assert norm.running_mean is not None and norm.running_var is not None and norm.momentum is not None
+    _launch_join(
+        (blocks, 1, 1),
+        (
+            partial, norm.weight, norm.bias, norm.running_mean, norm.running_var, found, rows, groups,
+            norm.eps, norm.momentum,
+        ),
+        constants={**sizes, "BG": 64, "BC": CHANNELS},
     )  # fmt: skip
     statistics = Statistics(*found.unbind(0))
     return affine(x, statistics.scale, statistics.shift, residual=residual, relu=relu), statistics
@@ -140,8 +152,10 @@ def normalise(
 def affine(x: Tensor, scale: Tensor, shift: Tensor, *, residual: Tensor | None, relu: bool) -> Tensor:
     """relu(x * scale + shift + residual): (V, C) contiguous 16-bit, (C,) float32; residual optional."""
     out = torch.empty_like(x)
-    _apply_kernel[(triton.cdiv(x.numel(), ELEMENTS),)](
-        x, x if residual is None else residual, scale, shift, out, x.numel(),
-        C=x.shape[1], RESIDUAL=residual is not None, RELU=relu, B=ELEMENTS, num_warps=8,
-    )  # fmt: skip
+    _launch_apply(
+        (triton.cdiv(x.numel(), ELEMENTS), 1, 1),
+        (x, x if residual is None else residual, scale, shift, out, len(x)),
+        constants={"C": x.shape[1], "RESIDUAL": residual is not None, "RELU": relu, "B": ELEMENTS},
+        warps=8,
+    )
     return out

@@ -17,6 +17,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from also_selfsup.sparseconv.native_launch import Launcher
 from also_selfsup.sparseconv.native_tiles import CHUNK, Chunks, Tiles, tile_size
 
 ROWS = 1024
@@ -90,11 +91,17 @@ def _chunk_table_kernel(ends, starts, first, blocks, K: tl.constexpr, CHUNK: tl.
     tl.store(first + cell + 1, total, mask=cell == K - 1)
 
 
+_launch_masks, _launch_tile_tables = Launcher(_mask_kernel), Launcher(_tile_table_kernel)
+_launch_counts, _launch_lists = Launcher(_count_kernel), Launcher(_list_kernel)
+_launch_chunk_tables = Launcher(_chunk_table_kernel)
+
+
 def mask_keys(table: Tensor) -> Tensor:
     """Keys (V,) of a table (8, V) that bring rows with like cells together."""
     cells, count = table.shape
     keys = torch.empty(count, dtype=torch.int32, device=table.device)
-    _mask_kernel[(triton.cdiv(count, ROWS),)](table, keys, count, K=cells, B=ROWS)
+    grid = (triton.cdiv(count, ROWS), 1, 1)
+    _launch_masks(grid, (table, keys, count), constants={"K": cells, "B": ROWS})
     return keys
 
 
@@ -109,18 +116,10 @@ def tiles_of(table: Tensor, keys: Tensor) -> Tiles:
     )
     sorted_table = torch.empty(cells, tile_count * size, dtype=torch.int32, device=table.device)
     lists = torch.empty(tile_count, cells, dtype=torch.int32, device=table.device)
-    _tile_table_kernel[(tile_count,)](
-        table,
-        order,
-        rows,
-        sorted_table,
-        lists,
-        counts,
-        count,
-        tile_count * size,
-        K=cells,
-        T=size,
-        num_warps=4,
+    _launch_tile_tables(
+        (tile_count, 1, 1),
+        (table, order, rows, sorted_table, lists, counts, count, tile_count * size),
+        constants={"K": cells, "T": size},
     )
     return Tiles(rows, sorted_table, lists, counts, size)
 
@@ -130,12 +129,15 @@ def chunks_of(table: Tensor) -> Chunks:
     (cells, count), device = table.shape, table.device
     blocks = triton.cdiv(count, ROWS)
     counts = torch.empty(cells * blocks, dtype=torch.int32, device=device)
-    _count_kernel[cells, blocks](table, counts, count, blocks, B=ROWS)
+    _launch_counts((cells, blocks, 1), (table, counts, count, blocks), constants={"B": ROWS})
     ends = torch.cumsum(counts, 0, dtype=torch.int32)
     inputs, outputs = (torch.empty(cells * count, dtype=torch.int32, device=device) for _ in range(2))
-    _list_kernel[cells, blocks](table, counts, ends, inputs, outputs, count, blocks, B=ROWS)
+    _launch_lists(
+        (cells, blocks, 1), (table, counts, ends, inputs, outputs, count, blocks), constants={"B": ROWS}
+    )
     starts, first = (torch.empty(cells + 1, dtype=torch.int32, device=device) for _ in range(2))
-    _chunk_table_kernel[(1,)](ends, starts, first, blocks, K=cells, CHUNK=CHUNK, B=CELLS)
+    sizes = {"K": cells, "CHUNK": CHUNK, "B": CELLS}
+    _launch_chunk_tables((1, 1, 1), (ends, starts, first, blocks), constants=sizes)
     return Chunks(inputs, outputs, starts, first, _later(first[-1:]))
 
 

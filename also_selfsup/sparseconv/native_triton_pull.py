@@ -16,10 +16,11 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from also_selfsup.sparseconv.native_launch import Launcher
 from also_selfsup.sparseconv.native_triton_norm import CHANNELS, ELEMENTS, ROWS, Statistics
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows"])
 def _pull_sums_kernel(
     grad, out, x, mean, rstd, partial, rows,
     C: tl.constexpr, RELU: tl.constexpr, T: tl.constexpr, BC: tl.constexpr,
@@ -42,7 +43,7 @@ def _pull_sums_kernel(
     tl.store(partial + group * 2 * C + C + channel, tl.sum(pull * normalised, 0), mask=known)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows", "groups"])
 def _join_pulls_kernel(
     partial, mean, rstd, scale, found, rows, groups, C: tl.constexpr, BG: tl.constexpr, BC: tl.constexpr
 ):
@@ -67,13 +68,13 @@ def _join_pulls_kernel(
     tl.store(found + 3 * C + channel, -factor * first / rows - slope * centre, mask=known)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows"])
 def _pull_kernel(
-    grad, out, x, scale, slope, offset, grad_x, grad_residual, numbers,
+    grad, out, x, scale, slope, offset, grad_x, grad_residual, rows,
     C: tl.constexpr, RESIDUAL: tl.constexpr, RELU: tl.constexpr, B: tl.constexpr,
 ):  # fmt: skip
     place = tl.program_id(0).to(tl.int64) * B + tl.arange(0, B)
-    inside = place < numbers
+    inside = place < rows.to(tl.int64) * C
     channel = (place % C).to(tl.int32)
     pull = tl.load(grad + place, mask=inside, other=0.0).to(tl.float32)
     if RELU:
@@ -83,6 +84,10 @@ def _pull_kernel(
     value = tl.load(x + place, mask=inside, other=0.0).to(tl.float32)
     pull = pull * tl.load(scale + channel) + value * tl.load(slope + channel) + tl.load(offset + channel)
     tl.store(grad_x + place, pull.to(grad_x.dtype.element_ty), mask=inside)
+
+
+_launch_sums, _launch_join = Launcher(_pull_sums_kernel), Launcher(_join_pulls_kernel)
+_launch_pull = Launcher(_pull_kernel)
 
 
 def pull_back(
@@ -104,23 +109,27 @@ def pull_back(
     rows, channels = x.shape
     groups, blocks = triton.cdiv(rows, ROWS), triton.cdiv(channels, CHANNELS)
     partial = torch.empty(groups, 2, channels, device=x.device)
-    _pull_sums_kernel[groups, blocks](
-        grad, out, x, statistics.mean, statistics.rstd, partial, rows,
-        C=channels, RELU=relu, T=ROWS, BC=CHANNELS, num_warps=4,
-    )  # fmt: skip
+    _launch_sums(
+        (groups, blocks, 1),
+        (grad, out, x, statistics.mean, statistics.rstd, partial, rows),
+        constants={"C": channels, "RELU": relu, "T": ROWS, "BC": CHANNELS},
+    )
     found = torch.empty(4, channels, device=x.device)
-    _join_pulls_kernel[(blocks,)](
-        partial, statistics.mean, statistics.rstd, statistics.scale, found, rows, groups,
-        C=channels, BG=64, BC=CHANNELS, num_warps=4,
-    )  # fmt: skip
+    _launch_join(
+        (blocks, 1, 1),
+        (partial, statistics.mean, statistics.rstd, statistics.scale, found, rows, groups),
+        constants={"C": channels, "BG": 64, "BC": CHANNELS},
+    )
     grad_bias, grad_weight, slope, offset = found.unbind(0)
     grad_x = torch.empty_like(x)
     grad_residual = torch.empty_like(x) if residual and relu else None
     into = grad_x if grad_residual is None else grad_residual
-    _pull_kernel[(triton.cdiv(x.numel(), ELEMENTS),)](
-        grad, out, x, statistics.scale, slope, offset, grad_x, into, x.numel(),
-        C=channels, RESIDUAL=grad_residual is not None, RELU=relu, B=ELEMENTS, num_warps=8,
-    )  # fmt: skip
+    _launch_pull(
+        (triton.cdiv(x.numel(), ELEMENTS), 1, 1),
+        (grad, out, x, statistics.scale, slope, offset, grad_x, into, rows),
+        constants={"C": channels, "RESIDUAL": grad_residual is not None, "RELU": relu, "B": ELEMENTS},
+        warps=8,
+    )
     if residual and not relu:  # the sum hands its gradient on as it is
         grad_residual = grad
     return grad_x, grad_residual, grad_weight, grad_bias

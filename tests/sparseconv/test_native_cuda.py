@@ -106,7 +106,7 @@ def test_openpcdets_strides_on_cuda(cells: Any) -> None:
         y = network(NativeBackend().voxels(feats.to(device, dtype), coords.to(device), grid=(30, 30, 41)))
         y.feats.double().square().sum().backward()
         gradients = [p.grad.cpu().double() for p in network.parameters() if p.grad is not None]
-        results.append((y.coords.cpu(), [y.feats.detach().cpu().double(), *gradients]))
+        results.append((y.coords.cpu(), [y.feats.detach().cpu().double(), *map(torch.clone, gradients)]))
         network.to("cpu", torch.float64)
     (truth_coords, truth), *others = results
     for (found_coords, found), tolerance in zip(others, (1e-10, 0.1), strict=True):

@@ -1,0 +1,69 @@
+"""Native backend on a GPU: launch a Triton kernel again without asking anew what it was compiled for.
+
+Triton looks at every argument of every launch to find the right compiled kernel, which takes the host longer
+than most of these kernels run. Here the types of the arguments and the constants choose it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+LARGE = 2**31
+
+
+class Launcher:
+    """Launches one Triton kernel.
+
+    Runtime arguments come first in its signature, then the constants. Its integers must be marked
+    `do_not_specialize`: a compiled kernel is used for all their values.
+
+    Args:
+        kernel: A function under `triton.jit`.
+    """
+
+    def __init__(self, kernel: Any) -> None:
+        self._kernel = kernel
+        self._compiled: dict[Any, tuple[Any, tuple[Any, ...]]] = {}
+
+    def __call__(
+        self,
+        grid: tuple[int, ...],
+        arguments: Sequence[Tensor | float],
+        *,
+        constants: dict[str, int | bool],
+        warps: int = 4,
+        stages: int = 3,
+    ) -> None:
+        """Launch.
+
+        Args:
+            grid: Programs along up to three axes.
+            arguments: Tensors of one device and numbers, in the order of the signature.
+            constants: The constants by name.
+            warps: Groups of 32 threads a program.
+            stages: Loads under way at once in a loop.
+        """
+        first = arguments[0]
+        device = first.get_device() if isinstance(first, Tensor) else -1
+        key = (device, warps, stages, *constants.values(), *map(_kind, arguments))
+        found = self._compiled.get(key)
+        if found is not None:
+            compiled, values = found
+            compiled[grid](*arguments, *values)
+            return
+        compiled = self._kernel[grid](*arguments, **constants, num_warps=warps, num_stages=stages)
+        if compiled is not None:  # the interpreter compiles nothing
+            names = self._kernel.arg_names[len(arguments) :]
+            self._compiled[key] = compiled, tuple(constants[name] for name in names)
+
+
+def _kind(argument: Tensor | float) -> Any:
+    """What a kernel is compiled for: type and alignment of a tensor, width of an integer."""
+    if isinstance(argument, Tensor):
+        return argument.dtype if argument.data_ptr() % 16 == 0 else (argument.dtype,)
+    if isinstance(argument, int):
+        return -LARGE <= argument < LARGE
+    return float
