@@ -16,7 +16,7 @@ from also_selfsup.settings.run import load
 @pytest.fixture
 def second_run(fake: SimpleNamespace, tmp_path: Path) -> Path:
     """A pre-training checkpoint of SECOND in the folder of its run."""
-    settings = load("nuscenes", ["cfg.dataset_name=ONCE", "cfg.network.backbone=SECOND"])
+    settings = load("once_raw_small_second")
     save_settings(settings, tmp_path / "config.yaml")
     return Path(fake.write_pretraining(tmp_path / "last.ckpt", fake.second_state(), prefix="model."))
 

@@ -58,7 +58,7 @@ def written(folder: Path, text: str) -> Path:
 
 @pytest.mark.parametrize("recipe", recipes())
 def test_what_is_saved_is_read(tmp_path: Path, recipe: str, caplog: pytest.LogCaptureFixture) -> None:
-    before = load(recipe, ["cfg.network.voxel_size=[0.1,0.1,0.2]", "cfg.training.lr=1e-5"])
+    before = load(recipe, ["cfg.network.voxel_size=[0.1,0.1,0.1]", "cfg.training.lr=1e-5"])
     save_settings(before, tmp_path / "run" / "config.yaml")
     assert load_settings(tmp_path / "run" / "config.yaml") == before
     assert not caplog.records  # every key is known
