@@ -13,8 +13,9 @@ from torch import Tensor
 
 # Pairs of one kernel cell multiplied at a time on the CPU: what was gathered for them is still in the cache.
 CHUNK = 4096
-# Pairs gathered at a time: on the CPU as many as a group may have, on a GPU as few buffers as memory allows.
-BLOCK = {"cpu": 2 * CHUNK, "cuda": 2**18}
+# Groups gathered together hold so many pairs. On the CPU only small ones are, which take longer to begin than
+# to gather; on a GPU as many as memory allows.
+BLOCK = {"cpu": 1024, "cuda": 2**18}
 
 
 @dataclass(frozen=True)
