@@ -1,10 +1,11 @@
 """The native backend on a GPU against the CPU in float64; skipped where there is none."""
 
+import copy
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from also_selfsup.sparseconv import (
     BatchNorm,
@@ -121,3 +122,43 @@ def test_a_grid_that_loses_every_coarse_cell_on_cuda() -> None:
     y = layer(NativeBackend().voxels(feats, coords, grid=(1, 1, 4)))
     y.feats.sum().backward()
     assert y.feats.shape == (0, 16) and feats.grad is not None and not feats.grad.any()
+
+
+def _residual_network() -> nn.ModuleList:
+    """Convolutions of whole blocks of channels with batch-norm: what is one fused step in 16 bits."""
+    torch.manual_seed(0)
+    return nn.ModuleList(
+        [
+            Chain(SubmanifoldConv3d(16, 32), BatchNorm(32), ReLU()),
+            Chain(DownsampleConv3d(32, 32), BatchNorm(32), ReLU()),
+            Chain(SubmanifoldConv3d(32, 48), BatchNorm(48)),
+            Chain(SubmanifoldConv3d(32, 48, 1), BatchNorm(48)),
+            Chain(UpsampleConv3d(48, 16), BatchNorm(16), ReLU()),
+        ]
+    )
+
+
+def _states(network: nn.ModuleList, feats: Tensor, coords: Tensor) -> dict[str, Tensor]:
+    """Result, gradients and running statistics, in float64 on the CPU."""
+    first, down, block, shortcut, up = network
+    y = down(first(NativeBackend().voxels(feats, coords)))
+    result = up(block(y, residual=shortcut(y))).feats
+    weights = torch.linspace(0.5, 1.5, result.numel(), dtype=torch.float64, device=result.device)
+    (result.double() * result.double() * weights.view_as(result)).sum().backward()
+    found = {"result": result} | {name: p.grad for name, p in network.named_parameters()}
+    found |= {name: value for name, value in network.named_buffers() if "running" in name}
+    return {name: value.detach().cpu().double() for name, value in found.items()}
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float16, 4e-2), (torch.bfloat16, 0.12)])
+def test_fused_steps_follow_float64(cells: Any, dtype: torch.dtype, tolerance: float) -> None:
+    coords = cells((40, 40, 20), share=0.1).cuda()
+    feats = torch.randn(len(coords), 16, device="cuda")
+    network = _residual_network().cuda()
+    truth = _states(copy.deepcopy(network).double(), feats.double(), coords)
+    with torch.autocast("cuda", dtype):
+        ours = _states(network, feats, coords)
+    errors = {name: _error(ours[name], truth[name]) for name in truth}
+    assert max(errors.values()) < tolerance, errors
+    statistics = [error for name, error in errors.items() if "running" in name]
+    assert max(statistics) < tolerance / 10
