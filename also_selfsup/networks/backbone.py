@@ -42,6 +42,8 @@ class Backbone(Encoder):
     """
 
     classifier: nn.Sequential
+    # 2x2x2 strided convolutions one after the other, if all else acts on those levels alone.
+    halvings: int | None = None
 
     def __init__(self, framework: str = "native") -> None:
         """Choose the library.
@@ -62,12 +64,25 @@ class Backbone(Encoder):
         Returns:
             `latents` (N, L).
         """
-        coords = batch["voxel_coords"]
-        coords = torch.cat([batch["voxel_coords_batch"].to(coords.dtype)[:, None], coords], dim=1)
+        coords, voxel_id = _cells(batch), batch["voxel_to_pc_id"]
+        prepared = batch["prepared"] if "prepared" in batch else self.prepare(batch)["prepared"]
         voxel_x = batch["voxel_x"].to(self.classifier[0].weight.dtype)
-        out = self.features(self.backend.voxels(voxel_x, coords))
-        latents = self.classifier(self.backend.features(out))
-        return {"latents": latents.index_select(0, batch["voxel_to_pc_id"])}
+        latents = self.backend.run(self, self._latents, voxel_x, coords=coords, prepared=prepared)
+        return {"latents": self.backend.spread(latents, voxel_id, prepared=prepared)}
+
+    def prepare(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """What the backend can know of a batch before the pass: `prepared`, a field that saves it the work.
+
+        It may be made while the pass of another batch runs, under the same autocast as the pass.
+        """
+        if self.halvings is None:
+            return {"prepared": None}
+        found = self.backend.prepare(_cells(batch), batch["voxel_to_pc_id"], halvings=self.halvings)
+        return {"prepared": found}
+
+    def _latents(self, x: Voxels) -> Tensor:
+        latents: Tensor = self.classifier(self.backend.features(self.features(x)))
+        return latents
 
     @abstractmethod
     def features(self, x: Voxels) -> Voxels:
@@ -79,6 +94,12 @@ class Backbone(Encoder):
         if self.only_classifier_learns:
             _set_mode_but_classifier(self, training=False)
         return self
+
+
+def _cells(batch: dict[str, Any]) -> Tensor:
+    """(V, 4) `[batch, x, y, z]`."""
+    coords = batch["voxel_coords"]
+    return torch.cat([batch["voxel_coords_batch"].to(coords.dtype)[:, None], coords], dim=1)
 
 
 def freeze_but_classifier(net: Backbone) -> Backbone:

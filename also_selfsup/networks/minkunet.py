@@ -61,6 +61,7 @@ class MinkUNet(Backbone):
     blocks: tuple[int, ...] = (2, 2, 2, 2)
     stem_convs = 1
     channels: tuple[int, ...] = (32, 32, 64, 128, 256, 256, 128, 96, 96)
+    halvings: int | None = 4
 
     def __init__(self, in_channels: int, out_channels: int, *, framework: str = "native") -> None:
         """Build the layers.

@@ -20,6 +20,7 @@ class SPVCNN(MinkUNet):
 
     stem_convs = 2
     dropout_rate = 0.3
+    halvings = None  # its points look for cells of their own
 
     def __init__(self, in_channels: int, out_channels: int, *, framework: str = "native") -> None:
         """Build the layers; arguments as in `MinkUNet`."""

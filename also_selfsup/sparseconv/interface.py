@@ -9,6 +9,7 @@ of one level agree with one another, and `Backend.features` gives the caller's o
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -126,3 +127,37 @@ class Backend(Protocol):
 
         Backends that fuse nothing answer `units.compose(self, …)`.
         """
+
+    def prepare(self, coords: Tensor, voxel_id: Tensor, *, halvings: int) -> Any:
+        """What can be known before a network of halvings runs, for `run` and `spread`; None if nothing.
+
+        Args:
+            coords: (V, 4) integer `[batch, x, y, z]`, no two rows alike.
+            voxel_id: (N,) int64 voxel of each point.
+            halvings: Of the network: 2x2x2 strided convolutions one after the other.
+        """
+        return None
+
+    def run(
+        self,
+        network: nn.Module,
+        step: Callable[[Voxels], Tensor],
+        feats: Tensor,
+        *,
+        coords: Tensor,
+        prepared: Any = None,
+    ) -> Tensor:
+        """A network's pass: (V, C) features to (V or more, L) latents; rows beyond V mean nothing.
+
+        Args:
+            network: Whose pass it is; a backend may record it, as long as its parameters stay where they are.
+            step: The pass.
+            feats: (V, C).
+            coords: (V, 4).
+            prepared: What `prepare` said of these cells.
+        """
+        return step(self.voxels(feats, coords))
+
+    def spread(self, latents: Tensor, voxel_id: Tensor, *, prepared: Any = None) -> Tensor:
+        """Latents (V or more, L) of the voxels to the points, (N, L)."""
+        return latents.index_select(0, voxel_id)

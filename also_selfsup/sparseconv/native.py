@@ -8,38 +8,48 @@ quickest, because neighbours then lie near one another in memory.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from also_selfsup.sparseconv import units
 from also_selfsup.sparseconv.interface import Backend, Geometry, Triple, Voxels
 from also_selfsup.sparseconv.kernels import as_cells, cell_count
-from also_selfsup.sparseconv.native_fused import Shadows, fusible, unit
+from also_selfsup.sparseconv.native_fused import Source, Step, evaluate_unit, fusible, train_unit
+from also_selfsup.sparseconv.native_layout import Tables
 from also_selfsup.sparseconv.native_levels import Origin, Pyramid, Workspace, first_level
 from also_selfsup.sparseconv.native_maps import submanifold_map
 from also_selfsup.sparseconv.native_pairs import KernelMap
 from also_selfsup.sparseconv.native_plans import (
     Plan,
     downsample_by_table,
+    pyramid_of,
     submanifold_plan,
     tabled,
 )
 from also_selfsup.sparseconv.native_products import convolve
+from also_selfsup.sparseconv.native_recording import Recorder
+from also_selfsup.sparseconv.native_shadows import Shadows
 from also_selfsup.sparseconv.native_strides import downsample
-from also_selfsup.sparseconv.native_tiled import PairsPlan, convolve_tiled, suits
+from also_selfsup.sparseconv.native_tiled import BLOCK, PairsPlan, convolve_tiled, suits, tiling
 
 
 @dataclass(frozen=True)
 class NativeVoxels:
-    """Voxels of the native backend: features on one level of a pyramid that the whole batch shares."""
+    """Voxels of the native backend: features on one level of a pyramid that the whole batch shares.
+
+    `source` says how the features can be made again, where a GPU had better do that than keep them.
+    """
 
     feats: Tensor
     pyramid: Pyramid
     index: int
     backend: NativeBackend
+    source: Source | None = None
 
     @property
     def coords(self) -> Tensor:
@@ -63,6 +73,19 @@ class NativeVoxels:
         return NativeVoxels(feats, self.pyramid, self.index, self.backend)
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """What is known of a batch before its network runs.
+
+    Attributes:
+        tables: Of all levels.
+        points: Points in the order of their voxels, and where each voxel's begin.
+    """
+
+    tables: Tables
+    points: tuple[Tensor, Tensor]
+
+
 class NativeBackend(Backend):
     """Gather, multiply, sum by segment; see `Backend` for what each method promises."""
 
@@ -71,6 +94,8 @@ class NativeBackend(Backend):
     def __init__(self) -> None:
         self.workspace = Workspace()
         self.shadows = Shadows()
+        # Set by those who train one network step after step: its passes are recorded then.
+        self.recorder: Recorder | None = None
 
     def voxels(self, feats: Tensor, coords: Tensor, *, grid: Triple | None = None) -> NativeVoxels:
         """Voxels of level 0; raises ValueError for shapes that do not fit and for duplicate cells."""
@@ -82,6 +107,47 @@ class NativeBackend(Backend):
             )
         self.shadows.begin()
         return NativeVoxels(feats, Pyramid([first_level(coords, grid=grid)]), 0, self)
+
+    def prepare(self, coords: Tensor, voxel_id: Tensor, *, halvings: int) -> Prepared | None:
+        """Tables of all levels, where tiled kernels will use them: in 16 bits on a GPU."""
+        if not len(coords) or not tiling(coords.device):
+            return None
+        from also_selfsup.sparseconv.native_pyramid import build_tables
+        from also_selfsup.sparseconv.native_triton_points import points_by_voxel
+
+        room = (lambda sizes: sizes) if self.recorder is None else self.recorder.make_room
+        tables = build_tables(coords.int().contiguous(), depth=halvings, room=room)
+        if tables is None:
+            return None
+        return Prepared(tables, points_by_voxel(voxel_id, count=tables.layout.sizes.rows[0]))
+
+    def run(
+        self,
+        network: nn.Module,
+        step: Callable[[Voxels], Tensor],
+        feats: Tensor,
+        *,
+        coords: Tensor,
+        prepared: Prepared | None = None,
+    ) -> Tensor:
+        """The pass; recorded if there is a recorder."""
+        if prepared is None:
+            return step(self.voxels(feats, coords))
+
+        def on_tables(feats: Tensor, tables: Tables) -> Tensor:
+            self.shadows.begin()
+            return step(NativeVoxels(feats, pyramid_of(tables), 0, self))
+
+        recorder = self.recorder or Recorder(records=False)
+        return recorder.run(network, on_tables, feats, tables=prepared.tables)
+
+    def spread(self, latents: Tensor, voxel_id: Tensor, *, prepared: Prepared | None = None) -> Tensor:
+        """Latents of the voxels to the points."""
+        if prepared is None:
+            return latents.index_select(0, voxel_id)
+        from also_selfsup.sparseconv.native_triton_points import to_points
+
+        return to_points(latents, voxel_id, prepared.points)
 
     def features(self, x: Voxels) -> Tensor:
         """(V, C) in the caller's row order, which is this backend's own."""
@@ -116,20 +182,32 @@ class NativeBackend(Backend):
     ) -> Voxels:
         """relu(norm(convolution(x)) + residual): one step in 16 bits on a GPU, else one after the other."""
         own = _own(x)
-        feats = own.feats.to(units.autocast_dtype(own.feats))
-        if not isinstance(norm, nn.BatchNorm1d) or not fusible(feats, kernel, norm):
+        feats, cells = _whole_blocks(own.feats.to(units.autocast_dtype(own.feats)), kernel)
+        if not isinstance(norm, nn.BatchNorm1d) or not fusible(feats, cells, norm):
             return units.compose(x, kernel, geometry=geometry, norm=norm, residual=residual, relu=relu)
         plan, to = (None, own.index) if kernel.dim() == 2 else _plan(own, geometry)
-        result = unit(
-            feats,
-            kernel,
-            cells=self.shadows.of(kernel, feats.dtype),
+        step = Step(
+            cells=self.shadows.of(cells, feats.dtype),
             plan=plan,
             norm=norm,
-            residual=None if residual is None else residual.feats.to(feats.dtype),
+            count=own.pyramid.levels[to].live,
             relu=relu,
+            source=own.source if own.feats.dtype == feats.dtype else None,
         )
-        return NativeVoxels(result, own.pyramid, to, self)
+        added = None if residual is None else residual.feats.to(feats.dtype)
+        if norm.training:
+            result = train_unit(feats, cells, step=step, residual=added)
+        else:
+            result = evaluate_unit(feats, step=step, affine=self.shadows.affine_of(norm), residual=added)
+        return NativeVoxels(result, own.pyramid, to, self, step.made)
+
+
+def _whole_blocks(feats: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor]:
+    """Features and kernel with zeros that fill up a block of channels: those of a network's input are few."""
+    if not feats.is_cuda or feats.shape[1] % BLOCK == 0:
+        return feats, kernel
+    missing = -feats.shape[1] % BLOCK
+    return functional.pad(feats, (0, missing)), functional.pad(kernel, (0, 0, 0, missing))
 
 
 def _plan(x: NativeVoxels, geometry: Geometry) -> tuple[Plan, int]:

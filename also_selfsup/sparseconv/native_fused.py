@@ -8,107 +8,118 @@ two dozen is what makes a network of sixty of them wait less.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from also_selfsup.sparseconv.native_plans import Plan
 from also_selfsup.sparseconv.native_tiled import BLOCK, suits
 
 
-class Shadows:
-    """Copies of the kernels in 16 bits, refreshed together once a forward pass."""
-
-    def __init__(self) -> None:
-        self._copies: dict[torch.dtype, Any] = {}
-        self._fresh = False
-
-    def __reduce__(self) -> tuple[type[Shadows], tuple[()]]:
-        """A copy of a network makes its own."""
-        return Shadows, ()
-
-    def begin(self) -> None:
-        """A new pass: weights may have changed in any way since the last one."""
-        self._fresh = False
-
-    def of(self, kernel: Tensor, dtype: torch.dtype) -> Tensor:
-        """The kernel in that type, contiguous; not differentiable."""
-        if not isinstance(kernel, nn.Parameter):  # made for this pass only
-            return kernel.detach().to(dtype).contiguous()
-        if not self._fresh:
-            self._refresh()
-        copies = self._copies.setdefault(dtype, WeakTensorKeyDictionary())
-        found: Tensor | None = copies.get(kernel)
-        if found is None or found.device != kernel.device or found.shape != kernel.shape:
-            found = kernel.detach().to(dtype, copy=True).contiguous()
-            copies[kernel] = found
-        return found
-
-    @torch.no_grad()
-    def _refresh(self) -> None:
-        for copies in self._copies.values():
-            pairs = [
-                (k, copy) for k, copy in copies.items() if k.device == copy.device and k.shape == copy.shape
-            ]
-            if pairs:
-                torch._foreach_copy_([copy for _, copy in pairs], [kernel for kernel, _ in pairs])
-        self._fresh = True
-
-
 def fusible(feats: Tensor, kernel: Tensor, norm: nn.BatchNorm1d) -> bool:
-    """Whether convolution and batch-norm, here and now, are of the kind that the fused step computes.
+    """Whether convolution and batch-norm, here and now, are of the kind that the fused steps compute.
 
     Args:
         feats: (V, I) in the type of the arithmetic.
         kernel: (K, I, O) or (I, O), of any type.
-        norm: In training, with float32 weight, bias and running statistics.
+        norm: With float32 weight, bias and running statistics.
     """
     cells = kernel[None] if kernel.dim() == 2 else kernel
     return (
         suits(feats, cells)
         and cells.shape[1] % BLOCK == 0
-        and norm.training
         and norm.affine
         and norm.track_running_stats
         and norm.momentum is not None
         and norm.weight.dtype == torch.float32
         and len(feats) > 1
+        and (norm.training or not torch.is_grad_enabled())
     )
 
 
-def unit(
-    feats: Tensor,
-    kernel: Tensor,
-    *,
-    cells: Tensor,
-    plan: Plan | None,
-    norm: nn.BatchNorm1d,
-    residual: Tensor | None,
-    relu: bool,
-) -> Tensor:
+@dataclass(frozen=True)
+class Source:
+    """How the input of a step was made, if it can be made again: relu(batch-norm(x)).
+
+    Attributes:
+        x: (V, I), before batch-norm.
+        statistics: Of a batch-norm in training.
+    """
+
+    x: Tensor
+    statistics: Any
+
+    def features(self) -> Tensor:
+        """(V, I), what the step was given."""
+        from also_selfsup.sparseconv.native_triton_norm import affine
+
+        return affine(self.x, self.statistics, residual=None, relu=True)
+
+
+@dataclass
+class Step:
+    """One convolution with batch-norm, residual sum and ReLU, but for its tensors that learn.
+
+    Attributes:
+        cells: The kernel in the features' type (`Shadows`).
+        plan: The pairs; None for a kernel (I, O), which joins each row with itself.
+        norm: Of the kind that `fusible` says.
+        count: (1,) int32 rows of the result that are there, on the device; those behind are filling.
+        relu: Cut negative values.
+        source: How the features were made: kept for backward in their place.
+        made: After the step: how its own result can be made again, if it can.
+    """
+
+    cells: Tensor
+    plan: Plan | None
+    norm: nn.BatchNorm1d
+    count: Tensor
+    relu: bool
+    source: Source | None = None
+    made: Source | None = None
+
+
+def train_unit(feats: Tensor, kernel: Tensor, *, step: Step, residual: Tensor | None) -> Tensor:
     """relu(batch-norm(convolution(feats)) + residual), differentiable, in training.
 
     Args:
         feats: (V_in, I) bfloat16 or float16.
         kernel: (K, I, O) or (I, O), the parameter; its gradient comes in its own type.
-        cells: The kernel in the features' type (`Shadows`).
-        plan: The pairs; None for a kernel (I, O), which joins each row with itself.
-        norm: Of the kind that `fusible` says.
+        step: All else.
         residual: (V_out, O) of the features' type, or None.
-        relu: Cut negative values.
 
     Returns:
         (V_out, O) of the features' type.
     """
+    norm = step.norm
     if norm.num_batches_tracked is not None:
         norm.num_batches_tracked.add_(1)
     result: Tensor = _Unit.apply(  # type: ignore[no-untyped-call]
-        feats, kernel, norm.weight, norm.bias, residual, cells, plan, norm, relu
+        feats, kernel, norm.weight, norm.bias, residual, step
     )
     return result
+
+
+def evaluate_unit(
+    feats: Tensor, *, step: Step, affine: tuple[Tensor, Tensor], residual: Tensor | None
+) -> Tensor:
+    """The same in evaluation, not differentiable; `affine` is what the batch-norm amounts to."""
+    from also_selfsup.sparseconv import native_triton
+
+    feats = feats.contiguous()
+    if step.plan is None:
+        scale, shift = affine
+        x = torch.addcmul(shift, feats @ step.cells, scale)
+        x = x.to(feats.dtype) if residual is None else (x + residual).to(feats.dtype)
+        return x.relu_() if step.relu else x
+    residual = None if residual is None else residual.contiguous()
+    finish = native_triton.Finish(affine=affine, residual=residual, relu=step.relu)
+    return native_triton.multiply(
+        feats, step.cells, tiles=step.plan.tiles(), out_count=step.plan.counts[1], finish=finish
+    )
 
 
 class _Unit(torch.autograd.Function):
@@ -120,23 +131,19 @@ class _Unit(torch.autograd.Function):
         weight: Tensor,
         bias: Tensor,
         residual: Tensor | None,
-        cells: Tensor,
-        plan: Plan | None,
-        norm: nn.BatchNorm1d,
-        relu: bool,
+        step: Step,
     ) -> Tensor:
-        from also_selfsup.sparseconv import native_triton, native_triton_norm  # need Triton
+        from also_selfsup.sparseconv import native_triton_norm  # needs Triton
 
         feats = feats.contiguous()
-        if plan is None:
-            x = feats @ cells
-        else:
-            x = native_triton.multiply(feats, cells, tiles=plan.tiles(), out_count=plan.counts[1])
+        x, moments = _convolve(feats, step)
         residual = None if residual is None else residual.contiguous()
-        out, statistics = native_triton_norm.normalise(x, norm, residual=residual, relu=relu)
-        ctx.save_for_backward(feats, kernel, x, out)
-        ctx.cells, ctx.plan, ctx.statistics = cells, plan, statistics
-        ctx.relu, ctx.residual = relu, residual is not None
+        statistics = native_triton_norm.join(moments, step.norm, count=step.count)
+        out = native_triton_norm.affine(x, statistics, residual=residual, relu=step.relu)
+        again = step.relu and residual is None
+        step.made = Source(x, statistics) if again else None
+        ctx.save_for_backward(feats if step.source is None else None, kernel, x, None if again else out)
+        ctx.step, ctx.statistics, ctx.residual = step, statistics, residual is not None
         return out
 
     @staticmethod
@@ -151,29 +158,48 @@ class _Unit(torch.autograd.Function):
             x,
             statistics=ctx.statistics,
             residual=ctx.residual,
-            relu=ctx.relu,
+            relu=ctx.step.relu,
         )
         grad_feats, grad_kernel = _pull_convolution(ctx, grad_x, feats, kernel)
-        return grad_feats, grad_kernel, grad_weight, grad_bias, grad_residual, None, None, None, None
+        return grad_feats, grad_kernel, grad_weight, grad_bias, grad_residual, None
+
+
+def _convolve(feats: Tensor, step: Step) -> tuple[Tensor, Any]:
+    """The convolution (V_out, O), and moments of its rows."""
+    from also_selfsup.sparseconv import native_triton, native_triton_norm
+
+    if step.plan is None:
+        x = feats @ step.cells
+        return x, native_triton_norm.moments_of(x, step.count)
+    tiles, out_channels = step.plan.tiles(), step.cells.shape[2]
+    moments = torch.empty(len(tiles.counts), 2, out_channels, device=feats.device)
+    finish = native_triton.Finish(moments=moments)
+    x = native_triton.multiply(feats, step.cells, tiles=tiles, out_count=step.plan.counts[1], finish=finish)
+    return x, native_triton_norm.Moments(moments, tiles.size)
 
 
 def _pull_convolution(
-    ctx: Any, grad: Tensor, feats: Tensor, kernel: Tensor
+    ctx: Any, grad: Tensor, feats: Tensor | None, kernel: Tensor
 ) -> tuple[Tensor | None, Tensor | None]:
     """Gradients of the features and of the kernel, as far as they are needed."""
     from also_selfsup.sparseconv import native_triton
 
-    plan, cells = ctx.plan, ctx.cells
+    step: Step = ctx.step
+    plan, cells = step.plan, step.cells
     grad_feats = grad_kernel = None
+    if ctx.needs_input_grad[1] and feats is None:
+        assert step.source is not None
+        feats = step.source.features()
     if plan is None:
         grad_feats = grad @ cells.t() if ctx.needs_input_grad[0] else None
-        grad_kernel = (feats.t() @ grad).to(kernel.dtype) if ctx.needs_input_grad[1] else None
+        if feats is not None and ctx.needs_input_grad[1]:
+            grad_kernel = (feats.t() @ grad).to(kernel.dtype)
         return grad_feats, grad_kernel
     if ctx.needs_input_grad[0]:
         grad_feats = native_triton.multiply_back(
             grad, cells, tiles=plan.input_tiles(), out_count=plan.counts[0], mirrored=plan.mirrored
         )
-    if ctx.needs_input_grad[1]:
+    if feats is not None and ctx.needs_input_grad[1]:
         total = native_triton.weight_gradient(feats, grad, chunks=plan.chunks(), cell_count=len(cells))
         grad_kernel = total.to(kernel.dtype)
     return grad_feats, grad_kernel

@@ -85,34 +85,59 @@ class Origin:
         return self.make_pairs()
 
 
+@dataclass(frozen=True)
+class Index:
+    """The cells of a level by number, to be searched.
+
+    Attributes:
+        numbers: (V,) int64, number of each row.
+        numbering: How the numbers were made.
+        sorted_numbers, sorted_rows: `numbers` ascending and their rows; None where rows are sorted already.
+    """
+
+    numbers: Tensor
+    numbering: Numbering
+    sorted_numbers: Tensor
+    sorted_rows: Tensor | None = None
+
+
 @dataclass
 class Level:
     """Occupied cells of one level.
 
     Attributes:
         coords: (V, 4) integer `[batch, x, y, z]`.
-        numbers: (V,) int64, number of each row.
-        numbering: How the numbers were made.
-        sorted_numbers, sorted_rows: `numbers` ascending and their rows; None where rows are sorted already.
+        known: The cells by number, if they are already numbered.
         depth: Down-samplings since the input.
         grid: Bounds of the cells, [0, grid) along x, y, z; None if unbounded.
         origin: How it was made; None for the input.
         maps: Submanifold kernel maps by kernel size.
         plans: The same as a GPU works on them.
         notes: What others derived from the cells (`Voxels.notes`).
+        counted: (1,) int32, how many of the rows are there, if those behind are filling (`live`).
     """
 
     coords: Tensor
-    numbers: Tensor
-    numbering: Numbering
-    sorted_numbers: Tensor
-    sorted_rows: Tensor | None
+    known: Index | None = None
     depth: int = 0
     grid: Triple | None = None
     origin: Origin | None = None
     maps: dict[Triple, KernelMap] = field(default_factory=dict)
     plans: dict[Triple, Any] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
+    counted: Tensor | None = None
+
+    @cached_property
+    def index(self) -> Index:
+        """The cells by number."""
+        return index_of(self.coords) if self.known is None else self.known
+
+    @property
+    def live(self) -> Tensor:
+        """(1,) int32 on the device: how many of the rows are there; all of them, unless told otherwise."""
+        if self.counted is None:
+            self.counted = torch.full((1,), len(self), dtype=torch.int32, device=self.coords.device)
+        return self.counted
 
     def __len__(self) -> int:
         """V."""
@@ -122,9 +147,10 @@ class Level:
         """Row of each cell number (any shape), -1 where no such cell is occupied."""
         if not len(self):
             return torch.full_like(numbers, -1)
-        places = torch.searchsorted(self.sorted_numbers, numbers).clamp_(max=len(self) - 1)
-        rows = places if self.sorted_rows is None else self.sorted_rows[places]
-        return torch.where(self.sorted_numbers[places] == numbers, rows, -1)
+        index = self.index
+        places = torch.searchsorted(index.sorted_numbers, numbers).clamp_(max=len(self) - 1)
+        rows = places if index.sorted_rows is None else index.sorted_rows[places]
+        return torch.where(index.sorted_numbers[places] == numbers, rows, -1)
 
 
 class Workspace(threading.local):
@@ -177,19 +203,24 @@ def first_level(coords: Tensor, *, grid: Triple | None = None) -> Level:
         ValueError: Two rows hold the same cell (looked for on the CPU only: it would make a GPU wait), or the
             cells are too far apart.
     """
+    return Level(coords, index_of(coords), grid=grid)
+
+
+def index_of(coords: Tensor) -> Index:
+    """Number the cells (V, 4); raises as `first_level` does."""
     if not len(coords):
         empty = torch.zeros(0, dtype=torch.int64, device=coords.device)
-        return Level(coords, empty, Numbering([0] * 4, [0] * 4), empty, None, grid=grid)
+        return Index(empty, Numbering([0] * 4, [0] * 4), empty)
     low, high = torch.stack(torch.aminmax(coords, dim=0)).tolist()
     numbering = Numbering(low, high)
     numbers = numbering.numbers(coords)
     if coords.is_cuda:
-        return Level(coords, numbers, numbering, *torch.sort(numbers), grid=grid)
+        return Index(numbers, numbering, *torch.sort(numbers))
     if bool((numbers[1:] > numbers[:-1]).all()):
-        return Level(coords, numbers, numbering, numbers, None, grid=grid)
+        return Index(numbers, numbering, numbers)
     sorted_numbers, rows = torch.sort(numbers)
     twice = torch.nonzero(sorted_numbers[1:] == sorted_numbers[:-1])
     if len(twice):
         cell = coords[rows[twice[0, 0]]].tolist()
         raise ValueError(f"cell {cell} ([batch, x, y, z]) occurs more than once: every cell needs one row.")
-    return Level(coords, numbers, numbering, sorted_numbers, rows, grid=grid)
+    return Index(numbers, numbering, sorted_numbers, rows)

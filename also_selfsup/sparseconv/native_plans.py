@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from itertools import pairwise
 from typing import Protocol
 
 import torch
@@ -14,7 +15,8 @@ from torch import Tensor
 
 from also_selfsup.sparseconv.interface import Geometry, Triple
 from also_selfsup.sparseconv.kernels import kernel_offsets
-from also_selfsup.sparseconv.native_levels import Level, Origin, Pyramid
+from also_selfsup.sparseconv.native_layout import Tables
+from also_selfsup.sparseconv.native_levels import Index, Level, Origin, Pyramid
 from also_selfsup.sparseconv.native_maps import map_by_cell
 from also_selfsup.sparseconv.native_pairs import KernelMap
 from also_selfsup.sparseconv.native_tiles import Chunks, Tiles
@@ -113,6 +115,71 @@ class TablePlan:
         return map_by_cell(inputs, outputs, cells=range(len(found)), counts=self.counts)
 
 
+@dataclass(frozen=True)
+class StoredPlan:
+    """A plan whose parts are there already.
+
+    Attributes:
+        outputs, inputs: Tiles of the rows of either side.
+        pairs: The pairs.
+        counts: V_in, V_out.
+        mirrored: See `Plan`.
+    """
+
+    outputs: Tiles
+    inputs: Tiles
+    listed: Chunks
+    counts: tuple[int, int]
+    mirrored: bool = False
+
+    def tiles(self) -> Tiles:
+        """Tiles of the output rows."""
+        return self.outputs
+
+    def input_tiles(self) -> Tiles:
+        """Tiles of the input rows."""
+        return self.inputs
+
+    def chunks(self) -> Chunks:
+        """Chunks of the pairs."""
+        return self.listed
+
+    def swapped(self) -> StoredPlan:
+        """The same pairs with input and output exchanged."""
+        return StoredPlan(self.inputs, self.outputs, self.listed.swapped(), self.counts[::-1], self.mirrored)
+
+    def pairs(self) -> KernelMap:
+        """The same pairs for the other ways of computing; the host waits."""
+        found = self.listed
+        inputs, outputs = (
+            [rows[begin:end] for begin, end in pairwise(found.starts.tolist())]
+            for rows in (found.inputs, found.outputs)
+        )
+        return map_by_cell(inputs, outputs, cells=range(len(inputs)), counts=self.counts)
+
+
+def pyramid_of(tables: Tables) -> Pyramid:
+    """All levels of a batch, from tables made before."""
+    levels, links = [], {}
+    for number, rows in enumerate(tables.layout.sizes.rows):
+        level = Level(tables.part(f"coords {number}"), depth=number, counted=tables.part(f"live {number}"))
+        same = tables.tiles(f"same {number}")
+        chunks = tables.chunks(f"same {number}")
+        level.plans[CUBE] = StoredPlan(same, same, chunks, (rows, rows), mirrored=True)
+        if number:
+            fine = f"{number - 1}"
+            plan = StoredPlan(
+                tables.tiles(f"down {fine}"),
+                tables.tiles(f"up {fine}"),
+                tables.chunks(f"down {fine}"),
+                (tables.layout.sizes.rows[number - 1], rows),
+            )
+            level.origin = Origin(number - 1, plan.pairs, HALVING, plan)
+            links[number - 1, Geometry("downsample", HALVING, HALVING)] = number
+        levels.append(level)
+    return Pyramid(levels, links)
+
+
 def tabled(level: Level, geometry: Geometry) -> bool:
     """Whether there are tables for this convolution from this level."""
     if geometry.kind == "submanifold":
@@ -122,14 +189,14 @@ def tabled(level: Level, geometry: Geometry) -> bool:
     return level.origin is not None and level.origin.plan is not None
 
 
-def submanifold_plan(level: Level) -> TablePlan:
+def submanifold_plan(level: Level) -> Plan:
     """The 3x3x3 neighbours on one level."""
     if CUBE not in level.plans:
         from also_selfsup.sparseconv import native_triton_maps as maps
 
-        table = Table(*maps.neighbour_table(level, _ranks(level.coords.device)))
+        table = Table(*maps.neighbour_table(level, ranks_of(level.coords.device)))
         level.plans[CUBE] = TablePlan(table, table, (len(level), len(level)), mirrored=True)
-    plan: TablePlan = level.plans[CUBE]
+    plan: Plan = level.plans[CUBE]
     return plan
 
 
@@ -139,18 +206,18 @@ def downsample_by_table(pyramid: Pyramid, index: int, *, geometry: Geometry) -> 
         from also_selfsup.sparseconv import native_triton_maps as maps
 
         fine = pyramid.levels[index]
-        numbering = fine.numbering.coarser(geometry)
+        numbering = fine.index.numbering.coarser(geometry)
         coords, numbers, children, parents = maps.family(fine, numbering, geometry=geometry)
         plan = TablePlan(Table(children), Table(parents), (len(fine), len(coords)))
         origin = Origin(index, plan.pairs, geometry.size, plan)
-        coarse = Level(coords, numbers, numbering, numbers, None, depth=fine.depth + 1, origin=origin)
+        coarse = Level(coords, Index(numbers, numbering, numbers), depth=fine.depth + 1, origin=origin)
         pyramid.links[index, geometry] = len(pyramid.levels)
         pyramid.levels.append(coarse)
     return pyramid.links[index, geometry]
 
 
 @lru_cache
-def _ranks(device: torch.device) -> Tensor:
+def ranks_of(device: torch.device) -> Tensor:
     """(27,) int32: the bit of each kernel cell, frequent cells lowest.
 
     Surfaces under a lidar are rather level than steep; on real scans of two sensors this fixed order does

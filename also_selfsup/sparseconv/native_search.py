@@ -37,7 +37,7 @@ def neighbours(level: Level, offsets: list[Triple]) -> tuple[list[Tensor], list[
     places = torch.cat(tables).flatten()
     counts: list[int] = (places.view(len(searched), -1) >= 0).sum(1).tolist()
     hits = _true_places(places >= 0, sum(counts))
-    there = places[hits] if level.sorted_rows is None else level.sorted_rows[places[hits]]
+    there = places[hits] if level.index.sorted_rows is None else level.index.sorted_rows[places[hits]]
     rows = torch.split(there.int(), counts), torch.split(hits.remainder(len(level)).int(), counts)
     order = [searched.index(offset) for offset in offsets]
     return [rows[0][number] for number in order], [rows[1][number] for number in order]
@@ -56,13 +56,13 @@ def _runs(offsets: list[Triple]) -> dict[tuple[int, int], list[tuple[int, int]]]
 
 def _column_places(level: Level, columns: list[tuple[int, int]], *, low: int, length: int) -> Tensor:
     """(S * Z, V): place of each cell of the columns over each row's cell among the sorted numbers, or -1."""
-    step_x, step_y, step_z = level.numbering.steps()[1:]
-    device = level.numbers.device
+    step_x, step_y, step_z = level.index.numbering.steps()[1:]
+    device = level.index.numbers.device
     shifts = torch.tensor([step_x * x + step_y * y + step_z * low for x, y in columns], device=device)
-    targets = level.numbers + shifts[:, None]
+    targets = level.index.numbers + shifts[:, None]
     beyond = torch.full((length,), torch.iinfo(torch.int64).max, device=device)
-    numbers = torch.cat((level.sorted_numbers, beyond))
-    first = torch.searchsorted(level.sorted_numbers, targets)
+    numbers = torch.cat((level.index.sorted_numbers, beyond))
+    first = torch.searchsorted(level.index.sorted_numbers, targets)
     heights = torch.arange(length, device=device)[:, None]
     places = torch.full((len(columns), length, len(level)), -1, device=device)
     for step in range(length):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from also_selfsup.sparseconv.interface import Geometry, Triple
 from also_selfsup.sparseconv.kernels import cell_count, kernel_offsets
-from also_selfsup.sparseconv.native_levels import Level, Numbering, Origin, Pyramid
+from also_selfsup.sparseconv.native_levels import Index, Level, Numbering, Origin, Pyramid
 from also_selfsup.sparseconv.native_maps import map_by_cell
 
 
@@ -24,7 +24,7 @@ def downsample(pyramid: Pyramid, index: int, *, geometry: Geometry) -> int:
 
 
 def _coarse_level(level: Level, index: int, *, geometry: Geometry) -> Level:
-    numbering = level.numbering.coarser(geometry)
+    numbering = level.index.numbering.coarser(geometry)
     grid = None if level.grid is None else _coarse_grid(level.grid, geometry)
     coords, inputs, cells = _touched(level, geometry, grid=grid)
     numbers, outputs, coords = _distinct(coords, numbering)
@@ -38,10 +38,7 @@ def _coarse_level(level: Level, index: int, *, geometry: Geometry) -> Level:
     )
     return Level(
         coords,
-        numbers,
-        numbering,
-        numbers,
-        None,
+        Index(numbers, numbering, numbers),
         depth=level.depth + 1,
         grid=grid,
         origin=Origin(index, lambda: pairs, geometry.size),

@@ -20,7 +20,7 @@ from also_selfsup.sparseconv.native_pairs import KernelMap
 # Pairs that one program of the kernel's gradient adds up: few enough that all processors have some.
 CHUNK = 2048
 # Rows of a tile; on levels with few rows tiles are smaller, or some processors would have none.
-LARGE_TILE, SMALL_TILE, FEW_ROWS = 128, 64, 30_000
+LARGE_TILE, SMALL_TILE, FEW_ROWS = 128, 64, 16_000
 
 
 @dataclass(frozen=True)

@@ -3,101 +3,151 @@
 Letters: V voxels (rows), K cells of a kernel, P pairs, I input channels, O output channels, T rows of a tile.
 
 Sums are taken in float32, in a fixed order: the same input gives the same bits. Imported only where a GPU is.
-In the kernels IN and OUT are I and O; BI, BO and BP are blocks of input channels, output channels and pairs.
+In the kernels IN and OUT are I and O; BI, BO and BP are blocks of input channels, output channels and pairs;
+REST a second block of output channels, which makes 96 of 64 and 32.
 """
 
 # ruff: noqa: ANN001, ANN202
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
+from also_selfsup.sparseconv.native_blocks import pair_blocks, tile_blocks
 from also_selfsup.sparseconv.native_launch import Launcher
 from also_selfsup.sparseconv.native_tiles import CHUNK, Chunks, Tiles
 
 
 @triton.jit
-def _tile_kernel(
-    feats, weights, out, rows, table, cells, counts,
-    IN: tl.constexpr, OUT: tl.constexpr, K: tl.constexpr,
-    T: tl.constexpr, BI: tl.constexpr, BO: tl.constexpr, BACK: tl.constexpr, MIRROR: tl.constexpr,
+def _finish(
+    value, partial, scale, shift, residual, out, tile, row, columns,
+    OUT: tl.constexpr, MOMENTS: tl.constexpr, AFFINE: tl.constexpr,
+    RESIDUAL: tl.constexpr, RELU: tl.constexpr,
 ):  # fmt: skip
-    # BACK: weights are those of the forward pass, (K, OUT, IN), read as if their sides were swapped; MIRROR:
-    # the pairs of a cell are those of the opposite one.
-    tile, columns = tl.program_id(0), tl.program_id(1) * BO + tl.arange(0, BO)
+    # A tile's sums (T, columns) on their way to memory: with their mean and squared distances from it, or
+    # after batch-norm in evaluation.
+    known = (row >= 0)[:, None]
+    place = row.to(tl.int64)[:, None] * OUT + columns[None, :]
+    if MOMENTS:  # rows that are not there are 0
+        count = tl.sum((row >= 0).to(tl.float32), 0)
+        mean = tl.sum(value, 0) / tl.maximum(count, 1.0)
+        apart = tl.where(known, value - mean[None, :], 0.0)
+        tl.store(partial + tile * 2 * OUT + columns, mean)
+        tl.store(partial + tile * 2 * OUT + OUT + columns, tl.sum(apart * apart, 0))
+    if AFFINE:
+        value = value * tl.load(scale + columns)[None, :] + tl.load(shift + columns)[None, :]
+        if RESIDUAL:
+            value += tl.load(residual + place, mask=known, other=0.0).to(tl.float32)
+        if RELU:
+            value = tl.maximum(value, 0.0)
+    tl.store(out + place, value.to(out.dtype.element_ty), mask=known)
+
+
+@triton.jit
+def _weights_of(weights, cell, channels, columns, IN: tl.constexpr, OUT: tl.constexpr, BACK: tl.constexpr):
+    # BACK: the weights are those of the forward pass, (K, OUT, IN), read as if their sides were swapped.
+    if BACK:
+        return tl.trans(tl.load(weights + (cell * OUT + columns)[:, None] * IN + channels[None, :]))
+    return tl.load(weights + (cell * IN + channels)[:, None] * OUT + columns[None, :])
+
+
+@triton.jit
+def _tile_kernel(
+    feats, weights, out, rows, table, cells, counts, partial, scale, shift, residual,
+    IN: tl.constexpr, OUT: tl.constexpr, K: tl.constexpr, T: tl.constexpr, BI: tl.constexpr,
+    INNER: tl.constexpr, BO: tl.constexpr, REST: tl.constexpr, BACK: tl.constexpr, MIRROR: tl.constexpr,
+    MOMENTS: tl.constexpr, AFFINE: tl.constexpr, RESIDUAL: tl.constexpr, RELU: tl.constexpr,
+):  # fmt: skip
+    # The tiles with the most kernel cells are the last: begun first, none of them is waited for alone.
+    # MIRROR: the pairs of a cell are those of the opposite one.
+    tile, begin = tl.num_programs(0) - 1 - tl.program_id(0), tl.program_id(1) * (BO + REST)
+    columns = begin + tl.arange(0, BO)
     places = tile * T + tl.arange(0, T)
     table_stride = tl.num_programs(0).to(tl.int64) * T
-    steps: tl.constexpr = IN // BI
+    outer: tl.constexpr = IN // (BI * INNER)
     total = tl.zeros((T, BO), dtype=tl.float32)
-    for step in range(tl.load(counts + tile) * steps):
-        cell = tl.load(cells + tile * K + step // steps)
-        channels = (step % steps) * BI + tl.arange(0, BI)
+    if REST > 0:
+        others = begin + BO + tl.arange(0, REST)
+        rest = tl.zeros((T, REST), dtype=tl.float32)
+    for step in range(tl.load(counts + tile) * outer):
+        cell = tl.load(cells + tile * K + step // outer)
         row = tl.load(table + cell * table_stride + places)
-        a = tl.load(
-            feats + row.to(tl.int64)[:, None] * IN + channels[None, :], mask=(row >= 0)[:, None], other=0.0
-        )
+        known, start = (row >= 0)[:, None], feats + row.to(tl.int64)[:, None] * IN
         if MIRROR:
             cell = K - 1 - cell
-        if BACK:
-            b = tl.load(
-                weights + (cell * OUT + columns)[:, None] * IN + channels[None, :],
-                mask=(columns < OUT)[:, None],
-                other=0.0,
-            )
-            total = tl.dot(a, tl.trans(b), total)
-        else:
-            b = tl.load(
-                weights + (cell * IN + channels)[:, None] * OUT + columns[None, :],
-                mask=(columns < OUT)[None, :],
-                other=0.0,
-            )
-            total = tl.dot(a, b, total)
+        for part in tl.static_range(INNER):
+            channels = ((step % outer) * INNER + part) * BI + tl.arange(0, BI)
+            a = tl.load(start + channels[None, :], mask=known, other=0.0)
+            total = tl.dot(a, _weights_of(weights, cell, channels, columns, IN, OUT, BACK), total)
+            if REST > 0:
+                rest = tl.dot(a, _weights_of(weights, cell, channels, others, IN, OUT, BACK), rest)
     row = tl.load(rows + places)
-    tl.store(
-        out + row.to(tl.int64)[:, None] * OUT + columns[None, :],
-        total.to(out.dtype.element_ty),
-        mask=(row >= 0)[:, None] & (columns < OUT)[None, :],
+    _finish(
+        total, partial, scale, shift, residual, out, tile, row, columns, OUT, MOMENTS, AFFINE, RESIDUAL, RELU
     )
+    if REST > 0:
+        _finish(
+            rest,
+            partial,
+            scale,
+            shift,
+            residual,
+            out,
+            tile,
+            row,
+            others,
+            OUT,
+            MOMENTS,
+            AFFINE,
+            RESIDUAL,
+            RELU,
+        )
 
 
 @triton.jit
 def _chunk_kernel(
     feats, grads, partial, inputs, outputs, starts, first,
     IN: tl.constexpr, OUT: tl.constexpr, K: tl.constexpr, CHUNK: tl.constexpr,
-    BP: tl.constexpr, BI: tl.constexpr, BO: tl.constexpr,
+    BP: tl.constexpr, BI: tl.constexpr, BO: tl.constexpr, REST: tl.constexpr,
 ):  # fmt: skip
     chunk = tl.program_id(0)
-    channels = tl.program_id(1) * BI + tl.arange(0, BI)
-    columns = tl.program_id(2) * BO + tl.arange(0, BO)
-    cell = tl.arange(0, 32)  # the cell of this chunk: the last one whose first chunk is not behind it
-    before = tl.load(first + cell + 1, mask=cell < K, other=2147483647) <= chunk
-    cell = tl.sum(before.to(tl.int32), 0)
-    begin = tl.load(starts + cell) + (chunk - tl.load(first + cell)) * CHUNK
-    last = tl.minimum(begin + CHUNK, tl.load(starts + cell + 1))
-    total = tl.zeros((BI, BO), dtype=tl.float32)
-    for start in range(begin, last, BP):
-        pair = start + tl.arange(0, BP)
-        there = tl.load(inputs + pair, mask=pair < last, other=0).to(tl.int64)
-        here = tl.load(outputs + pair, mask=pair < last, other=0).to(tl.int64)
-        a = tl.load(
-            feats + there[:, None] * IN + channels[None, :],
-            mask=(pair < last)[:, None] & (channels < IN)[None, :],
-            other=0.0,
-        )
-        b = tl.load(
-            grads + here[:, None] * OUT + columns[None, :],
-            mask=(pair < last)[:, None] & (columns < OUT)[None, :],
-            other=0.0,
-        )
-        total = tl.dot(tl.trans(a), b, total)
-    tl.store(
-        partial + chunk.to(tl.int64) * IN * OUT + channels[:, None] * OUT + columns[None, :],
-        total,
-        mask=(channels < IN)[:, None] & (columns < OUT)[None, :],
-    )
+    if chunk < tl.load(first + K):
+        channels = tl.program_id(1) * BI + tl.arange(0, BI)
+        begin = tl.program_id(2) * (BO + REST)
+        columns = begin + tl.arange(0, BO)
+        cell = tl.arange(0, 32)  # the cell of this chunk: the last one whose first chunk is not behind it
+        before = tl.load(first + cell + 1, mask=cell < K, other=2147483647) <= chunk
+        cell = tl.sum(before.to(tl.int32), 0)
+        head = tl.load(starts + cell) + (chunk - tl.load(first + cell)) * CHUNK
+        last = tl.minimum(head + CHUNK, tl.load(starts + cell + 1))
+        total = tl.zeros((BI, BO), dtype=tl.float32)
+        if REST > 0:
+            others = begin + BO + tl.arange(0, REST)
+            rest = tl.zeros((BI, REST), dtype=tl.float32)
+        for start in range(head, last, BP):
+            pair = start + tl.arange(0, BP)
+            known = pair < last
+            there = tl.load(inputs + pair, mask=known, other=0).to(tl.int64)
+            here = tl.load(outputs + pair, mask=known, other=0).to(tl.int64)[:, None] * OUT
+            a = tl.load(
+                feats + there[:, None] * IN + channels[None, :],
+                mask=known[:, None] & (channels < IN)[None, :],
+                other=0.0,
+            )
+            b = tl.load(grads + here + columns[None, :], mask=known[:, None], other=0.0)
+            total = tl.dot(tl.trans(a), b, total)
+            if REST > 0:
+                b = tl.load(grads + here + others[None, :], mask=known[:, None], other=0.0)
+                rest = tl.dot(tl.trans(a), b, rest)
+        into = partial + chunk.to(tl.int64) * IN * OUT + channels[:, None] * OUT
+        tl.store(into + columns[None, :], total, mask=(channels < IN)[:, None])
+        if REST > 0:
+            tl.store(into + others[None, :], rest, mask=(channels < IN)[:, None])
 
 
 @triton.jit
@@ -115,9 +165,30 @@ _launch_tiles, _launch_chunks = Launcher(_tile_kernel), Launcher(_chunk_kernel)
 _launch_sum = Launcher(_sum_kernel)
 
 
-def multiply(feats: Tensor, cells: Tensor, *, tiles: Tiles, out_count: int) -> Tensor:
+@dataclass(frozen=True)
+class Finish:
+    """What becomes of a convolution's sums before they are written.
+
+    Attributes:
+        moments: (tiles, 2, O) float32, to be filled: mean of each tile's rows, and squares of the distances
+            from it; or None.
+        affine: Scale and shift (O,) float32 of a batch-norm in evaluation; or None.
+        residual: (V_out, O) added after it; or None.
+        relu: Cut negative values after it.
+    """
+
+    moments: Tensor | None = None
+    affine: tuple[Tensor, Tensor] | None = None
+    residual: Tensor | None = None
+    relu: bool = False
+
+
+def multiply(
+    feats: Tensor, cells: Tensor, *, tiles: Tiles, out_count: int, finish: Finish | None = None
+) -> Tensor:
     """Convolve: (V_in, I) and (K, I, O), both contiguous and 16-bit, to (V_out, O)."""
-    return _multiply(feats, cells, tiles=tiles, out_count=out_count, back=False, mirrored=False)
+    found = finish or Finish()
+    return _multiply(feats, cells, tiles=tiles, out_count=out_count, back=False, mirrored=False, finish=found)
 
 
 def multiply_back(grads: Tensor, cells: Tensor, *, tiles: Tiles, out_count: int, mirrored: bool) -> Tensor:
@@ -130,27 +201,43 @@ def multiply_back(grads: Tensor, cells: Tensor, *, tiles: Tiles, out_count: int,
         out_count: V_in.
         mirrored: The tiles are those of the output rows.
     """
-    return _multiply(grads, cells, tiles=tiles, out_count=out_count, back=True, mirrored=mirrored)
+    return _multiply(
+        grads, cells, tiles=tiles, out_count=out_count, back=True, mirrored=mirrored, finish=Finish()
+    )
 
 
 def _multiply(
-    feats: Tensor, cells: Tensor, *, tiles: Tiles, out_count: int, back: bool, mirrored: bool
+    feats: Tensor,
+    cells: Tensor,
+    *,
+    tiles: Tiles,
+    out_count: int,
+    back: bool,
+    mirrored: bool,
+    finish: Finish,
 ) -> Tensor:
     cell_count, in_channels, out_channels = cells.shape
     if back:
         in_channels, out_channels = out_channels, in_channels
     out = feats.new_empty(out_count, out_channels)
-    block_in = _largest_divisor(in_channels)
-    block_out = min(triton.next_power_of_2(out_channels), 128)
+    blocks = tile_blocks(in_channels, out_channels)
+    scale, shift = finish.affine or (out, out)  # never read where there is none
     _launch_tiles(
-        (len(tiles.counts), triton.cdiv(out_channels, block_out), 1),
-        (feats, cells, out, tiles.rows, tiles.table, tiles.cells, tiles.counts),
+        (len(tiles.counts), out_channels // (blocks.outputs + blocks.rest), 1),
+        (
+            feats, cells, out, tiles.rows, tiles.table, tiles.cells, tiles.counts,
+            out if finish.moments is None else finish.moments, scale, shift,
+            out if finish.residual is None else finish.residual,
+        ),
         constants={
-            "IN": in_channels, "OUT": out_channels, "K": cell_count, "T": tiles.size, "BI": block_in,
-            "BO": block_out, "BACK": back, "MIRROR": mirrored,
+            "IN": in_channels, "OUT": out_channels, "K": cell_count, "T": tiles.size, "BI": blocks.inputs,
+            "INNER": blocks.inner, "BO": blocks.outputs, "REST": blocks.rest,
+            "BACK": back, "MIRROR": mirrored,
+            "MOMENTS": finish.moments is not None, "AFFINE": finish.affine is not None,
+            "RESIDUAL": finish.residual is not None, "RELU": finish.relu,
         },
-        warps=8 if tiles.size * block_out >= 128 * 128 else 4,
-        stages=4,
+        warps=blocks.warps,
+        stages=blocks.stages,
     )  # fmt: skip
     return out
 
@@ -161,16 +248,17 @@ def weight_gradient(feats: Tensor, grads: Tensor, *, chunks: Chunks, cell_count:
     count = chunks.total()
     partial = feats.new_empty(count, in_channels, out_channels, dtype=torch.float32)
     out = feats.new_empty(cell_count, in_channels, out_channels, dtype=torch.float32)
-    block_in = min(triton.next_power_of_2(in_channels), 64)
-    block_out = min(triton.next_power_of_2(out_channels), 128)
+    blocks = pair_blocks(in_channels, out_channels)
     if count:
         _launch_chunks(
-            (count, triton.cdiv(in_channels, block_in), triton.cdiv(out_channels, block_out)),
+            (count, triton.cdiv(in_channels, blocks.inputs), out_channels // (blocks.outputs + blocks.rest)),
             (feats, grads, partial, chunks.inputs, chunks.outputs, chunks.starts, chunks.first),
             constants={
                 "IN": in_channels, "OUT": out_channels, "K": cell_count, "CHUNK": CHUNK,
-                "BP": 64, "BI": block_in, "BO": block_out,
+                "BP": 64, "BI": blocks.inputs, "BO": blocks.outputs, "REST": blocks.rest,
             },
+            warps=blocks.warps,
+            stages=blocks.stages,
         )  # fmt: skip
     numbers = in_channels * out_channels
     _launch_sum(
@@ -179,8 +267,3 @@ def weight_gradient(feats: Tensor, grads: Tensor, *, chunks: Chunks, cell_count:
         constants={"N": numbers, "B": 1024},
     )
     return out
-
-
-def _largest_divisor(channels: int) -> int:
-    """The widest block of input channels: 64, 32 or 16."""
-    return next(block for block in (64, 32, 16) if channels % block == 0)

@@ -118,13 +118,13 @@ def neighbour_table(level: Level, ranks: Tensor) -> tuple[Tensor, Tensor]:
     count, device = len(level), level.coords.device
     table = torch.empty(27, count, dtype=torch.int32, device=device)
     keys = torch.empty(count, dtype=torch.int32, device=device)
-    _, step_x, step_y, _ = level.numbering.steps()
-    rows = level.sorted_rows
-    ascending = level.sorted_numbers
+    _, step_x, step_y, _ = level.index.numbering.steps()
+    rows = level.index.sorted_rows
+    ascending = level.index.sorted_numbers
     _launch_neighbours(
         (triton.cdiv(count, ROWS), 1, 1),
         (
-            level.numbers, ascending, level.numbers if rows is None else rows, ranks, table, keys,
+            level.index.numbers, ascending, level.index.numbers if rows is None else rows, ranks, table, keys,
             count, step_x, step_y, count.bit_length() + 1,
         ),
         constants={"SORTED": rows is None, "B": ROWS},

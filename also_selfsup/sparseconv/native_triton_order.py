@@ -11,6 +11,7 @@ for nothing here. In the kernels B is a block of rows.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 import triton
@@ -38,18 +39,24 @@ def _mask_kernel(table, keys, count, K: tl.constexpr, B: tl.constexpr):
     tl.store(keys + row, key, mask=inside)
 
 
-@triton.jit(do_not_specialize=["count", "padded"])
+@triton.jit(do_not_specialize=["order", "count", "begin", "padded"])
 def _tile_table_kernel(
-    table, order, rows, sorted_table, cells, counts, count, padded, K: tl.constexpr, T: tl.constexpr
-):
+    table, order, rows, sorted_table, cells, counts, count, begin, padded,
+    K: tl.constexpr, T: tl.constexpr, PACKED: tl.constexpr,
+):  # fmt: skip
+    # PACKED: a row has one pair; its kernel cell stands in the lowest three bits, the input row above them.
     tile = tl.program_id(0)
     place = tile * T + tl.arange(0, T)
     inside = place < count
-    row = tl.load(order + place, mask=inside, other=-1).to(tl.int32)
+    row = tl.where(inside, tl.load(order + place, mask=inside, other=0).to(tl.int32) - begin, -1)
     tl.store(rows + place, row)
     number = 0
     for cell in range(K):
-        found = tl.load(table + cell * count + row, mask=inside, other=-1)
+        if PACKED:
+            packed = tl.load(table + row, mask=inside, other=0)
+            found = tl.where(inside & ((packed & 7) == cell), packed >> 3, -1)
+        else:
+            found = tl.load(table + cell * count + row, mask=inside, other=-1)
         tl.store(sorted_table + cell * padded + place, found)
         present = tl.max((found >= 0).to(tl.int32), 0)
         tl.store(cells + tile * K + number, cell, mask=present > 0)
@@ -57,7 +64,7 @@ def _tile_table_kernel(
     tl.store(counts + tile, number)
 
 
-@triton.jit(do_not_specialize=["count", "blocks"])
+@triton.jit(do_not_specialize=["counts", "count", "blocks"])
 def _count_kernel(table, counts, count, blocks, B: tl.constexpr):
     cell, block = tl.program_id(0), tl.program_id(1)
     row = block * B + tl.arange(0, B)
@@ -65,27 +72,32 @@ def _count_kernel(table, counts, count, blocks, B: tl.constexpr):
     tl.store(counts + cell * blocks + block, tl.sum((found >= 0).to(tl.int32), 0))
 
 
-@triton.jit(do_not_specialize=["count", "blocks"])
-def _list_kernel(table, counts, ends, inputs, outputs, count, blocks, B: tl.constexpr):
+@triton.jit(do_not_specialize=["count", "blocks", "begin"])
+def _list_kernel(table, counts, ends, inputs, outputs, count, blocks, begin, B: tl.constexpr):
     cell, block = tl.program_id(0), tl.program_id(1)
     row = block * B + tl.arange(0, B)
     found = tl.load(table + cell * count + row, mask=row < count, other=-1)
     hit = (found >= 0).to(tl.int32)
-    own = cell * blocks + block
-    place = tl.load(ends + own) - tl.load(counts + own) + tl.cumsum(hit, 0) - hit
+    own = begin + cell * blocks + block
+    base = tl.load(ends + begin - 1, mask=begin > 0, other=0)
+    place = tl.load(ends + own) - tl.load(counts + own) + tl.cumsum(hit, 0) - hit - base
     tl.store(inputs + place, found, mask=hit > 0)
     tl.store(outputs + place, row, mask=hit > 0)
 
 
-@triton.jit(do_not_specialize=["blocks"])
-def _chunk_table_kernel(ends, starts, first, blocks, K: tl.constexpr, CHUNK: tl.constexpr, B: tl.constexpr):
+@triton.jit(do_not_specialize=["blocks", "begin"])
+def _chunk_table_kernel(
+    ends, starts, first, blocks, begin, K: tl.constexpr, CHUNK: tl.constexpr, B: tl.constexpr
+):
     cell = tl.arange(0, B)
     known = cell < K
-    begin = tl.load(ends + cell * blocks - 1, mask=known & (cell > 0), other=0)
-    end = tl.load(ends + (cell + 1) * blocks - 1, mask=known, other=0)
-    number = tl.where(known, (end - begin + CHUNK - 1) // CHUNK, 0)
+    base = tl.load(ends + begin - 1, mask=begin > 0, other=0)
+    place = begin + cell * blocks
+    start = tl.load(ends + place - 1, mask=known & (place > 0), other=0) - base
+    end = tl.load(ends + place + blocks - 1, mask=known, other=0) - base
+    number = tl.where(known, (end - start + CHUNK - 1) // CHUNK, 0)
     total = tl.cumsum(number, 0)
-    tl.store(starts + cell, begin, mask=known)
+    tl.store(starts + cell, start, mask=known)
     tl.store(first + cell, total - number, mask=known)
     tl.store(starts + cell + 1, end, mask=cell == K - 1)
     tl.store(first + cell + 1, total, mask=cell == K - 1)
@@ -110,35 +122,80 @@ def tiles_of(table: Tensor, keys: Tensor) -> Tiles:
     cells, count = table.shape
     size = tile_size(count)
     tile_count = triton.cdiv(count, size)
-    order = torch.sort(keys, stable=True).indices
-    rows, counts = (
-        torch.empty(n, dtype=torch.int32, device=table.device) for n in (tile_count * size, tile_count)
+    rows, sorted_table, lists, counts = (
+        torch.empty(shape, dtype=torch.int32, device=table.device)
+        for shape in ((tile_count * size,), (cells, tile_count * size), (tile_count, cells), (tile_count,))
     )
-    sorted_table = torch.empty(cells, tile_count * size, dtype=torch.int32, device=table.device)
-    lists = torch.empty(tile_count, cells, dtype=torch.int32, device=table.device)
+    tiles = Tiles(rows, sorted_table, lists, counts, size)
+    write_tiles(table, torch.sort(keys, stable=True).indices, begin=0, tiles=tiles)
+    return tiles
+
+
+def write_tiles(table: Tensor, places: Tensor, *, begin: int, tiles: Tiles) -> None:
+    """Fill tiles, which may have room for more rows.
+
+    Args:
+        table: (K, V) int32, or (V,) with the one input row of each row times 8 plus its kernel cell.
+        places: (V,) int64, the rows in the order of the tiles, plus `begin`.
+        begin: Where these rows begin among all.
+        tiles: To be filled.
+    """
+    packed = table.dim() == 1
     _launch_tile_tables(
-        (tile_count, 1, 1),
-        (table, order, rows, sorted_table, lists, counts, count, tile_count * size),
-        constants={"K": cells, "T": size},
-    )
-    return Tiles(rows, sorted_table, lists, counts, size)
+        (len(tiles.counts), 1, 1),
+        (
+            table, places, tiles.rows, tiles.table, tiles.cells, tiles.counts, len(places), begin,
+            len(tiles.rows),
+        ),
+        constants={"K": tiles.cells.shape[1], "T": tiles.size, "PACKED": packed},
+    )  # fmt: skip
+
+
+class PairLists:
+    """The pairs of several tables (K, V) by kernel cell, counted together."""
+
+    def __init__(self, tables: list[Tensor]) -> None:
+        self.tables = tables
+        self.blocks = [triton.cdiv(table.shape[1], ROWS) for table in tables]
+        lengths = [len(table) * blocks for table, blocks in zip(tables, self.blocks, strict=True)]
+        self.begins = [sum(lengths[:number]) for number in range(len(lengths) + 1)]
+        self.counts = torch.empty(self.begins[-1], dtype=torch.int32, device=tables[0].device)
+        for table, blocks, begin in zip(tables, self.blocks, self.begins[:-1], strict=True):
+            _launch_counts(
+                (len(table), blocks, 1),
+                (table, self.counts[begin:], table.shape[1], blocks),
+                constants={"B": ROWS},
+            )
+        self.ends = torch.cumsum(self.counts, 0, dtype=torch.int32)
+
+    def totals(self) -> list[int]:
+        """Pairs of each table; the host waits."""
+        ends: list[int] = torch.stack([self.ends[begin - 1] for begin in self.begins[1:]]).tolist()
+        return [end - start for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+
+    def write(self, number: int, chunks: Chunks) -> None:
+        """Fill the lists of one table, which may have room for more pairs."""
+        table, blocks, begin = self.tables[number], self.blocks[number], self.begins[number]
+        cells, count = table.shape
+        _launch_lists(
+            (cells, blocks, 1),
+            (table, self.counts, self.ends, chunks.inputs, chunks.outputs, count, blocks, begin),
+            constants={"B": ROWS},
+        )
+        sizes = {"K": cells, "CHUNK": CHUNK, "B": CELLS}
+        _launch_chunk_tables(
+            (1, 1, 1), (self.ends, chunks.starts, chunks.first, blocks, begin), constants=sizes
+        )
 
 
 def chunks_of(table: Tensor) -> Chunks:
     """Pairs of a table (K, V) by kernel cell, in chunks; their number travels to the host meanwhile."""
     (cells, count), device = table.shape, table.device
-    blocks = triton.cdiv(count, ROWS)
-    counts = torch.empty(cells * blocks, dtype=torch.int32, device=device)
-    _launch_counts((cells, blocks, 1), (table, counts, count, blocks), constants={"B": ROWS})
-    ends = torch.cumsum(counts, 0, dtype=torch.int32)
     inputs, outputs = (torch.empty(cells * count, dtype=torch.int32, device=device) for _ in range(2))
-    _launch_lists(
-        (cells, blocks, 1), (table, counts, ends, inputs, outputs, count, blocks), constants={"B": ROWS}
-    )
     starts, first = (torch.empty(cells + 1, dtype=torch.int32, device=device) for _ in range(2))
-    sizes = {"K": cells, "CHUNK": CHUNK, "B": CELLS}
-    _launch_chunk_tables((1, 1, 1), (ends, starts, first, blocks), constants=sizes)
-    return Chunks(inputs, outputs, starts, first, _later(first[-1:]))
+    chunks = Chunks(inputs, outputs, starts, first, lambda: 0)
+    PairLists([table]).write(0, chunks)
+    return replace(chunks, total=_later(first[-1:]))
 
 
 def _later(number: Tensor) -> Callable[[], int]:

@@ -96,7 +96,7 @@ def _trilinear(x: Voxels, points: Voxels) -> _Mixture:
     columns, weights = [], []
     for corner in CORNERS:
         step = coords.new_tensor((0, *corner))
-        columns.append(cells.find(cells.numbering.numbers(lowest + step)))
+        columns.append(cells.find(cells.index.numbering.numbers(lowest + step)))
         near = torch.where(step[1:].bool(), share, 1 - share)
         weights.append(near.prod(1))
     voxels, amounts = torch.stack(columns, 1), torch.stack(weights, 1)
@@ -110,7 +110,9 @@ def _trilinear(x: Voxels, points: Voxels) -> _Mixture:
 def _mean(x: Voxels, points: Voxels) -> _Mixture:
     cells = first_level(x.coords)
     coords = points.coords.long()
-    voxels = cells.find(cells.numbering.numbers(torch.cat((coords[:, :1], coords[:, 1:] >> x.level), dim=1)))
+    voxels = cells.find(
+        cells.index.numbering.numbers(torch.cat((coords[:, :1], coords[:, 1:] >> x.level), dim=1))
+    )
     counts = torch.bincount(voxels, minlength=len(x.coords))
     rows = torch.arange(len(coords), device=coords.device)
     return _mixture(voxels, rows, 1.0 / counts[voxels].double(), shape=(len(x.coords), len(coords)))

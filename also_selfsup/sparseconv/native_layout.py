@@ -1,0 +1,147 @@
+"""Native backend on a GPU, the layout: where in one buffer lies what the layers of a batch share.
+
+Letters: V voxels (rows) of a level, K cells of a kernel, P pairs, T rows of a tile, L levels.
+
+Everything that a network of halvings needs to know of a batch's cells (tiles, pairs, numbers of rows) is
+int32 and lies in one buffer, with room for somewhat larger batches: one copy brings a batch to where a
+recorded step reads it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from also_selfsup.sparseconv.native_tiles import CHUNK, Chunks, Tiles, tile_size
+
+# Kernel cells of a convolution on one level, and between two.
+CUBE, OCTANTS = 27, 8
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Rows and pairs, of a batch or as room for one.
+
+    Attributes:
+        rows: V of each level.
+        pairs: P of the 3x3x3 neighbours on each level.
+    """
+
+    rows: tuple[int, ...]
+    pairs: tuple[int, ...]
+
+    def holds(self, other: Sizes) -> bool:
+        """Whether there is room for another."""
+        return len(self.rows) == len(other.rows) and all(
+            here >= there
+            for here, there in zip(self.rows + self.pairs, other.rows + other.pairs, strict=True)
+        )
+
+    def grown(self, other: Sizes, *, slack: float, step: int) -> Sizes:
+        """Room for both, and for somewhat more than the other; whole steps of rows."""
+
+        def grow(here: tuple[int, ...], there: tuple[int, ...]) -> tuple[int, ...]:
+            wanted = (-(-int(number * slack) // step) * step for number in there)
+            return tuple(map(max, here or (0,) * len(there), wanted))
+
+        return Sizes(grow(self.rows, other.rows), grow(self.pairs, other.pairs))
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The places of all parts in the buffer: (begin, shape) by name.
+
+    Attributes:
+        sizes: What there is room for.
+        parts: Name to begin and shape.
+        length: Of the buffer.
+    """
+
+    sizes: Sizes
+    parts: dict[str, tuple[int, tuple[int, ...]]]
+    length: int
+
+    @property
+    def depth(self) -> int:
+        """Halvings."""
+        return len(self.sizes.rows) - 1
+
+
+@lru_cache(maxsize=8)
+def layout_of(sizes: Sizes) -> Layout:
+    """The layout with room for these sizes; every part begins at a multiple of 16 bytes."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for level, rows in enumerate(sizes.rows):
+        shapes[f"live {level}"] = (1,)
+        shapes[f"coords {level}"] = (rows, 4)
+        shapes |= _tile_shapes(f"same {level}", rows, CUBE)
+        shapes |= _pair_shapes(f"same {level}", sizes.pairs[level], CUBE)
+    for level, (fine, coarse) in enumerate(zip(sizes.rows[:-1], sizes.rows[1:], strict=True)):
+        shapes |= _tile_shapes(f"down {level}", coarse, OCTANTS)
+        shapes |= _tile_shapes(f"up {level}", fine, OCTANTS)
+        shapes |= _pair_shapes(f"down {level}", fine, OCTANTS)
+    parts, begin = {}, 0
+    for name, shape in shapes.items():
+        parts[name] = begin, shape
+        begin += -(-int(torch.Size(shape).numel()) // 4) * 4
+    return Layout(sizes, parts, begin)
+
+
+def _tile_shapes(name: str, rows: int, cells: int) -> dict[str, tuple[int, ...]]:
+    size = tile_size(rows)
+    count = -(-rows // size)
+    return {
+        f"{name} rows": (count * size,),
+        f"{name} table": (cells, count * size),
+        f"{name} cells": (count, cells),
+        f"{name} counts": (count,),
+    }
+
+
+def _pair_shapes(name: str, pairs: int, cells: int) -> dict[str, tuple[int, ...]]:
+    starts = (cells + 1,)
+    return {
+        f"{name} inputs": (pairs,),
+        f"{name} outputs": (pairs,),
+        f"{name} starts": starts,
+        f"{name} first": starts,
+    }
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What a batch's layers share, in one buffer.
+
+    Attributes:
+        buffer: (length,) int32.
+        layout: Of the buffer.
+        sizes: Of the batch, at most those of the layout.
+    """
+
+    buffer: Tensor
+    layout: Layout
+    sizes: Sizes
+
+    def part(self, name: str) -> Tensor:
+        """One part, a view."""
+        begin, shape = self.layout.parts[name]
+        return self.buffer[begin : begin + torch.Size(shape).numel()].view(shape)
+
+    def tiles(self, name: str) -> Tiles:
+        """Tiles of "same", "down" or "up" of a level."""
+        rows, counts = self.part(f"{name} rows"), self.part(f"{name} counts")
+        size = rows.shape[0] // counts.shape[0]
+        return Tiles(rows, self.part(f"{name} table"), self.part(f"{name} cells"), counts, size)
+
+    def chunks(self, name: str) -> Chunks:
+        """Chunks of "same" or "down" of a level; as many as there is room for."""
+        inputs, first = self.part(f"{name} inputs"), self.part(f"{name} first")
+        most = len(inputs) // CHUNK + len(first) - 1
+        return Chunks(inputs, self.part(f"{name} outputs"), self.part(f"{name} starts"), first, lambda: most)
+
+    def moved(self, buffer: Tensor) -> Tables:
+        """The same in another buffer of the same layout, copied there."""
+        return Tables(buffer.copy_(self.buffer, non_blocking=True), self.layout, self.sizes)

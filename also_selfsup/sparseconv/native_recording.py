@@ -1,0 +1,209 @@
+"""Native backend on a GPU: a network's forward and backward pass recorded once and replayed (CUDA graphs).
+
+Letters: V voxels (rows), C channels, L latents.
+
+A step of a deep sparse network is a thousand launches of a few microseconds each, which a host in Python
+cannot issue in the time they take. Recorded, they are two. A recording has room for somewhat larger batches
+than it was made for; rows behind those of a batch are filling, and the device knows how many there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from weakref import ref
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+
+from also_selfsup.sparseconv.native_layout import Sizes, Tables
+
+# Room beyond what was seen, and the step by which it grows: every growth is recorded anew.
+SLACK, STEP = 1.06, 2048
+NOTHING = Sizes((), ())
+
+Pass = Callable[[Tensor, Tables], Tensor]
+
+
+class Token:
+    """Stands for one forward pass; `done` once its backward pass has run."""
+
+    done = False
+
+
+@dataclass
+class Recording:
+    """One forward and backward pass, with the memory they read and write.
+
+    Attributes:
+        feats: (V, C) of the input, V as much as there is room for.
+        tables: Of the batch.
+        out: (V, L) result.
+        grad: (V, L) gradient of the result.
+        parameters: That learn.
+        gradients: Of the parameters; None for one that the result does not depend on.
+        forward, backward: The graphs.
+        key: What the recording holds for.
+        latest: The last forward pass.
+    """
+
+    feats: Tensor
+    tables: Tables
+    out: Tensor
+    grad: Tensor
+    parameters: list[nn.Parameter]
+    gradients: Sequence[Tensor | None]
+    forward: torch.cuda.CUDAGraph
+    backward: torch.cuda.CUDAGraph
+    key: Any
+    latest: Callable[[], Token | None] = field(default=lambda: None)
+
+    def busy(self) -> bool:
+        """Whether a forward pass still waits for its backward pass, whose memory must not be written over."""
+        token = self.latest()
+        return token is not None and not token.done
+
+
+class Recorder:
+    """Runs the passes of one network, recorded where that is possible.
+
+    What is possible: training in 16 bits of a network all of whose parameters learn. The first pass of all
+    runs as it is, which compiles the kernels; the next one is recorded.
+    """
+
+    def __init__(self, *, records: bool = True) -> None:
+        self.records = records
+        self.room = NOTHING
+        self.recording: Recording | None = None
+        self.warm = False
+
+    def __reduce__(self) -> tuple[type[Recorder], tuple[()]]:
+        """A copy of a network records its own passes."""
+        return Recorder, ()
+
+    def make_room(self, sizes: Sizes) -> Sizes:
+        """For which sizes tables are to have room, given those of a batch."""
+        if not self.room.holds(sizes):
+            self.room = self.room.grown(sizes, slack=SLACK, step=STEP)
+        return self.room
+
+    def run(self, network: nn.Module, step: Pass, feats: Tensor, *, tables: Tables) -> Tensor:
+        """step(feats, tables), with gradients of the network's parameters.
+
+        Args:
+            network: Whose parameters and modes matter.
+            step: From features (V, C) and tables to (V, L), V as much as the tables have room for.
+            feats: (rows of the batch, C); without gradient.
+            tables: Of the batch.
+
+        Returns:
+            (V, L); in recorded passes valid until the next one.
+        """
+        padded = functional.pad(feats, (0, 0, 0, tables.layout.sizes.rows[0] - len(feats)))
+        parameters = list(network.parameters())
+        if not self.records or not _recordable(network, parameters, feats):
+            return step(padded, tables)
+        if not self.warm:
+            self.warm = True
+            return step(padded, tables)
+        key = _key(parameters, padded)
+        found = self.recording
+        if found is None or found.key != key or found.tables.layout is not tables.layout:
+            self.recording = None  # its memory is needed for the next one
+            self.recording = found = _record(network, step, padded, tables=tables, key=key)
+        if found.busy():
+            return step(padded, tables)
+        token = Token()
+        found.latest = ref(token)
+        result: Tensor = _Replay.apply(found, token, padded, tables, *parameters)  # type: ignore[no-untyped-call]
+        return result
+
+
+class _Replay(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, recording: Recording, token: Token, feats: Tensor, tables: Tables, *parameters: Tensor
+    ) -> Tensor:
+        recording.feats.copy_(feats)
+        tables.moved(recording.tables.buffer)
+        recording.forward.replay()
+        ctx.recording, ctx.token = recording, token
+        return recording.out.detach()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        recording: Recording = ctx.recording
+        token: Token = ctx.token
+        if token.done or recording.latest() is not token:
+            raise RuntimeError(
+                "A recorded forward pass can be gone back through once, before the next one: set "
+                "cfg.trainer.cuda_graphs=false for other uses."
+            )
+        token.done = True
+        for parameter, gradient in zip(recording.parameters, recording.gradients, strict=True):
+            kept = parameter.grad  # gradients that are still being added up must not be written over
+            if kept is not None and gradient is not None and kept.data_ptr() == gradient.data_ptr():
+                parameter.grad = kept.clone()
+        recording.grad.copy_(grad)
+        recording.backward.replay()
+        fresh = (None if gradient is None else gradient.detach() for gradient in recording.gradients)
+        return (None, None, None, None, *fresh)
+
+
+def _recordable(network: nn.Module, parameters: list[nn.Parameter], feats: Tensor) -> bool:
+    """Whether this pass is of the kind that recordings are made of."""
+    return (
+        torch.is_grad_enabled()
+        and feats.is_cuda
+        and not feats.requires_grad
+        and torch.is_autocast_enabled("cuda")
+        and torch.get_autocast_dtype("cuda") in (torch.bfloat16, torch.float16)
+        and all(parameter.requires_grad for parameter in parameters)
+        and all(module.training for module in network.modules())
+        and not any(isinstance(module, nn.SyncBatchNorm) for module in network.modules())
+        and not torch.is_anomaly_enabled()
+    )
+
+
+def _key(parameters: list[nn.Parameter], feats: Tensor) -> Any:
+    """What has to be the same for a recording to hold."""
+    places = tuple(parameter.data_ptr() for parameter in parameters)
+    return places, feats.dtype, feats.shape[1], torch.get_autocast_dtype("cuda")
+
+
+class _Bound(nn.Module):
+    """A pass over a network whose parameters can be exchanged for others (`torch.func.functional_call`)."""
+
+    def __init__(self, network: nn.Module, step: Pass) -> None:
+        super().__init__()
+        self.network, self.step = network, step
+
+    def forward(self, feats: Tensor, tables: Tables) -> Tensor:
+        """(V, L)."""
+        return self.step(feats, tables)
+
+
+def _record(network: nn.Module, step: Pass, feats: Tensor, *, tables: Tables, key: Any) -> Recording:
+    """Record both passes; nothing of them runs now."""
+    still, moved = feats.clone(), tables.moved(torch.empty_like(tables.buffer))
+    parameters = list(network.parameters())
+    # The same memory under names of their own: what is left of earlier passes holds on to the parameters, and
+    # to the stream on which it ran.
+    own = {f"network.{name}": p.detach().requires_grad_() for name, p in network.named_parameters()}
+    forward, backward = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
+    # Other threads may do as they like meanwhile: loaders pin memory.
+    mode: Any = "thread_local"
+    dtype = torch.get_autocast_dtype("cuda")
+    with (
+        torch.autocast("cuda", dtype, cache_enabled=False),
+        torch.cuda.graph(forward, capture_error_mode=mode),
+    ):
+        out = torch.func.functional_call(_Bound(network, step), own, (still, moved))
+    grad = torch.zeros_like(out)
+    with torch.cuda.graph(backward, pool=forward.pool(), capture_error_mode=mode):
+        gradients = torch.autograd.grad(out, list(own.values()), grad, allow_unused=True)
+    return Recording(still, moved, out.detach(), grad, parameters, gradients, forward, backward, key)
