@@ -12,6 +12,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from also_selfsup.evaluation.confusion import frequency_weighted_iou, iou_per_class, labelled, mean_iou
+from also_selfsup.sparseconv.native_launch import has_matrix_units
 
 
 def predicted_classes(logits: Tensor) -> Tensor:
@@ -40,6 +41,11 @@ def count_pairs(labels: Tensor, predictions: Tensor, *, class_count: int) -> Ten
     counts = torch.zeros(class_count * class_count, dtype=torch.int64, device=labels.device)
     ones = torch.ones_like(labels, dtype=torch.int64)
     return counts.index_add_(0, labels * class_count + predictions, ones).view(class_count, class_count)
+
+
+def countable(logits: Tensor) -> bool:
+    """Whether pairs are counted by one Triton kernel: on a GPU that it compiles for."""
+    return logits.is_cuda and has_matrix_units(logits.device)
 
 
 class SegmentationMetrics(Metric):
@@ -102,10 +108,16 @@ class OccupancyMetrics(Metric):
 
         Args:
             occupancy_logits: (P,) raw.
-            pair_query: (P,) query of each pair.
+            pair_query: (P,) query of each pair, ascending.
             occupancies: (Q,) int64, 1 occupied, 0 free.
         """
         logits = occupancy_logits.detach().float()
+        if countable(logits):
+            from also_selfsup.evaluation.occupancy_triton import count_occupancy  # needs Triton
+
+            pairs, queries = count_occupancy(logits, pair_query, occupancies=occupancies).unbind()
+            self.pair_matrix, self.query_matrix = self.pair_matrix + pairs, self.query_matrix + queries
+            return
         self.pair_matrix = self.pair_matrix + count_pairs(
             occupancies[pair_query], (logits > 0).long(), class_count=2
         )

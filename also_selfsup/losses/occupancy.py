@@ -13,6 +13,15 @@ from torch import Tensor
 from torch.nn import functional
 
 from also_selfsup.losses.weighting import Loss, Share, at_least_single, weighted_sum
+from also_selfsup.sparseconv.native_launch import has_matrix_units
+
+
+def fusible(values: Tensor) -> bool:
+    """Whether a loss is computed by Triton kernels: float32 on a GPU that they compile for.
+
+    They skip rows whose `pair_query` is negative, which a decoder with static shapes answers.
+    """
+    return values.is_cuda and values.dtype == torch.float32 and has_matrix_units(values.device)
 
 
 def reconstruction(occupancy_logits: Tensor, pair_query: Tensor, *, occupancies: Tensor) -> Tensor:
@@ -27,6 +36,10 @@ def reconstruction(occupancy_logits: Tensor, pair_query: Tensor, *, occupancies:
         Scalar, in float32 at least; 0 with a zero gradient when there is no pair.
     """
     logits = at_least_single(occupancy_logits)
+    if fusible(logits):
+        from also_selfsup.losses.occupancy_triton import mean_loss  # needs Triton
+
+        return mean_loss(logits, pair_query, targets=occupancies, entropy=True)
     target = occupancies.index_select(0, pair_query).to(logits.dtype)
     total = functional.binary_cross_entropy_with_logits(logits, target, reduction="sum")
     return total / max(logits.shape[0], 1)
@@ -46,20 +59,25 @@ def intensity(
         Scalar, in float32 at least; 0 with a zero gradient when no pair has a target.
     """
     predictions = at_least_single(intensity_predictions)
+    if fusible(predictions):
+        from also_selfsup.losses.occupancy_triton import mean_loss
+
+        return mean_loss(predictions, pair_query, targets=intensities_non_manifold, entropy=False)
     target = intensities_non_manifold.flatten().index_select(0, pair_query).to(predictions.dtype)
     has_target = target >= 0
     difference = torch.where(has_target, predictions - target, 0.0).abs()
     return difference.sum() / has_target.sum().clamp(min=1)
 
 
-def pair_count(pair_query: Tensor) -> int:
-    """Give the number of terms of `reconstruction`."""
-    return pair_query.shape[0]
+def pair_count(pair_query: Tensor) -> Tensor:
+    """Give the number of terms of `reconstruction`, counted on the device."""
+    return (pair_query >= 0).sum()
 
 
 def target_count(pair_query: Tensor, *, intensities_non_manifold: Tensor) -> Tensor:
     """Give the number of terms of `intensity`, counted on the device."""
-    return (intensities_non_manifold.flatten().index_select(0, pair_query) >= 0).sum()
+    target = intensities_non_manifold.flatten().index_select(0, pair_query.clamp(min=0))
+    return ((target >= 0) & (pair_query >= 0)).sum()
 
 
 def weighted_losses(

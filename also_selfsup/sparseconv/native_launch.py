@@ -6,12 +6,21 @@ than most of these kernels run. Here the types of the arguments and the constant
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from importlib.util import find_spec
 from typing import Any
 
+import torch
 from torch import Tensor
 
 LARGE = 2**31
+
+
+@lru_cache
+def has_matrix_units(device: torch.device) -> bool:
+    """Triton uses matrix units from compute capability 8.0 on; below, torch's products are quicker."""
+    return find_spec("triton") is not None and torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 class Launcher:
@@ -33,9 +42,10 @@ class Launcher:
         grid: tuple[int, ...],
         arguments: Sequence[Tensor | float],
         *,
-        constants: dict[str, int | bool],
+        constants: Mapping[str, float],
         warps: int = 4,
         stages: int = 3,
+        fused_sums: bool = True,
     ) -> None:
         """Launch.
 
@@ -45,16 +55,19 @@ class Launcher:
             constants: The constants by name.
             warps: Groups of 32 threads a program.
             stages: Loads under way at once in a loop.
+            fused_sums: Round a product and the sum it goes into once instead of twice, where that is quicker.
         """
         first = arguments[0]
         device = first.get_device() if isinstance(first, Tensor) else -1
-        key = (device, warps, stages, *constants.values(), *map(_kind, arguments))
+        key = (device, warps, stages, fused_sums, *constants.values(), *map(_kind, arguments))
         found = self._compiled.get(key)
         if found is not None:
             compiled, values = found
             compiled[grid](*arguments, *values)
             return
-        compiled = self._kernel[grid](*arguments, **constants, num_warps=warps, num_stages=stages)
+        compiled = self._kernel[grid](
+            *arguments, **constants, num_warps=warps, num_stages=stages, enable_fp_fusion=fused_sums
+        )
         if compiled is not None:  # the interpreter compiles nothing
             names = self._kernel.arg_names[len(arguments) :]
             self._compiled[key] = compiled, tuple(constants[name] for name in names)

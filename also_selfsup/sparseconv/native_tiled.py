@@ -6,8 +6,6 @@ Letters: V voxels (rows), K cells of a kernel, I input channels, O output channe
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
-from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -15,6 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from also_selfsup.sparseconv.native_launch import has_matrix_units
 from also_selfsup.sparseconv.native_pairs import KernelMap
 from also_selfsup.sparseconv.native_plans import Plan
 from also_selfsup.sparseconv.native_tiles import Chunks, Tiles, Work, make_chunks, make_tiles
@@ -31,10 +30,11 @@ def suits(feats: Tensor, kernel: Tensor) -> bool:
         and kernel.shape[2] % BLOCK == 0
         and kernel.shape[0] <= MOST_CELLS
         and len(feats) > 0
-        and _has_matrix_units(feats.device)
+        and has_matrix_units(feats.device)
     )
 
 
+<<<<<<< HEAD
 def tiling(device: torch.device) -> bool:
     """Whether the features of a pass, here and now, will suit: autocast is on, on a GPU with matrix units."""
     return (
@@ -51,6 +51,8 @@ def _has_matrix_units(device: torch.device) -> bool:
     return find_spec("triton") is not None and torch.cuda.get_device_capability(device) >= (8, 0)
 
 
+=======
+>>>>>>> decoder
 def convolve_tiled(feats: Tensor, kernel: Tensor, *, plan: Plan) -> Tensor:
     """Differentiable sparse convolution.
 

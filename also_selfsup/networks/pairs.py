@@ -1,0 +1,216 @@
+"""Before the decoder on a GPU: the pairs within a radius, as many as there may be, counted on the device.
+
+Letters: Q queries, M supports, P pairs, C the most pairs there can be (Q times the limit).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from also_selfsup.sparseconv.native_launch import has_matrix_units
+
+# Cells are a little wider than the radius, so that no rounding can hide a neighbour two cells away.
+CELL_SLACK = 1.0 + 1e-6
+ROWS = 256
+# By the axes of the distance: ranges of cells around a query, filled up to a power of two, and how many
+# candidates of each are looked at together.
+RANGES = {2: {"R": 4, "W": 32}, 3: {"R": 16, "W": 16}}
+# 20 bytes each: 1.3 GB.
+MOST_PAIRS = 2**26
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Query-support pairs, sorted by query; rows from P on hold -1.
+
+    Attributes:
+        query: (C,) int64.
+        support: (C,) int64.
+        keys: (C,) int32, the supports once more; M from P on.
+        numbers: (2,) int32, P and, after a search, whether a position was not finite.
+        support_count: M.
+        arrived: Gives `numbers` on the host.
+    """
+
+    query: Tensor
+    support: Tensor
+    keys: Tensor
+    numbers: Tensor
+    support_count: int
+    arrived: Callable[[], list[int]]
+
+    @classmethod
+    def of(cls, query: Tensor, support: Tensor, *, support_count: int) -> Pairs:
+        """Pairs (P,) that are known already."""
+        count = len(query)
+        numbers = query.new_full((2,), count, dtype=torch.int32)
+        return cls(query, support, support.int(), numbers, support_count, lambda: [count, 0])
+
+    def exact(self) -> tuple[Tensor, Tensor]:
+        """pair_query (P,) and pair_support (P,). The host waits for the search, not for what came after it.
+
+        Raises:
+            ValueError: A position was not finite.
+        """
+        count, not_finite = self.arrived()
+        if not_finite:
+            raise ValueError(
+                "positions of queries or supports are not finite: leave such points out when reading"
+            )
+        return self.query[:count], self.support[:count]
+
+
+def searchable(query_pos: Tensor, support_pos: Tensor, *, limit: int) -> bool:
+    """Whether `search` can do it: float32 on a GPU that Triton compiles for, and pairs that fit in memory."""
+    query_count, support_count = query_pos.shape[0], support_pos.shape[0]
+    return (
+        query_pos.is_cuda
+        and query_pos.dtype == support_pos.dtype == torch.float32
+        and 0 < query_count * min(limit, support_count) <= MOST_PAIRS
+        and has_matrix_units(query_pos.device)
+    )
+
+
+@torch.no_grad()
+def search(
+    query_pos: Tensor,
+    support_pos: Tensor,
+    *,
+    query_batch: Tensor,
+    support_batch: Tensor,
+    radius: float,
+    axes: int = 3,
+    limit: int = 32,
+    generator: torch.Generator | None = None,
+) -> Pairs:
+    """Find the pairs that `neighbours.radius_pairs` promises, with nothing read by the host.
+
+    Args:
+        query_pos: (Q, 3) float32, metres.
+        support_pos: (M, 3) float32, metres, in the same frame.
+        query_batch: (Q,) int64, scan of each query.
+        support_batch: (M,) int64, scan of each support; any order.
+        radius: Metres; pairs are strictly nearer.
+        axes: 3, or 2 for distances in x, y alone.
+        limit: Most supports of a query; a uniform draw when there are more.
+        generator: Source of the draw; None takes torch's global one.
+    """
+    device, support_count = query_pos.device, support_pos.shape[0]
+    numbers = torch.zeros(2, dtype=torch.int32, device=device)
+    circle = max(8, 2 << (support_count - 1).bit_length())
+    constants = {"INVERSE": 1 / (radius * CELL_SLACK), "D": axes}
+    starts, records = _sorted_supports(
+        support_pos.contiguous(), support_batch,
+        seeds=_seeds(device, generator), numbers=numbers, circle=circle, constants=constants,
+    )  # fmt: skip
+    queries = (query_pos.contiguous(), query_batch, starts)
+    constants |= {"SQUARED": radius * radius, **RANGES[axes]}
+    found, keys = _matched(
+        queries, records, numbers=numbers, circle=circle, limit=min(limit, support_count), constants=constants
+    )
+    return Pairs(found[0], found[1], keys, numbers, support_count, _later(numbers))
+
+
+def _matched(
+    queries: tuple[Tensor, ...],
+    records: tuple[Tensor, ...],
+    *,
+    numbers: Tensor,
+    circle: int,
+    limit: int,
+    constants: dict[str, float],
+) -> tuple[Tensor, Tensor]:
+    """Count and list the pairs.
+
+    Returns:
+        (2, C) int64, queries and supports, -1 from P on; (C,) int32, the supports, M from P on.
+    """
+    from also_selfsup.networks import neighbours_triton as kernels  # needs Triton
+
+    points, columns, scans, ranks, ids = records
+    query_count, support_count, device = len(queries[0]), len(ids), numbers.device
+    candidates = (*queries, points, columns, scans, ranks)
+    counts = torch.empty(query_count, dtype=torch.int32, device=device)
+    thresholds = torch.empty(query_count, dtype=torch.int64, device=device)
+    grid = (query_count, 1, 1)
+    # Products and sums are rounded one by one, as in torch's own formula.
+    kernels.launch_count(
+        grid,
+        (*candidates, numbers, counts, thresholds, support_count, circle, limit),
+        constants=constants, warps=1, fused_sums=False,
+    )  # fmt: skip
+    ends = torch.cumsum(counts, 0, dtype=torch.int32)
+    found = torch.full((2, query_count * limit), -1, dtype=torch.int64, device=device)
+    keys = torch.full((query_count * limit,), support_count, dtype=torch.int32, device=device)
+    kernels.launch_list(
+        grid,
+        (*candidates, ids, counts, ends, thresholds, numbers, *found.unbind(), keys, support_count, circle),
+        constants=constants, warps=1, fused_sums=False,
+    )  # fmt: skip
+    return found, keys
+
+
+def _sorted_supports(
+    pos: Tensor, batch: Tensor, *, seeds: Tensor, numbers: Tensor, circle: int, constants: dict[str, float]
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Sort the supports by their cells.
+
+    Returns:
+        starts (circle + 1,) int32, where each number's supports begin; points (D, M) float32; columns, scans,
+        ranks and ids (M,) int32.
+    """
+    from also_selfsup.networks import neighbours_triton as kernels
+
+    count, device = pos.shape[0], pos.device
+    grid = (-(-count // ROWS), 1, 1)
+    tags, cell_keys, columns, scans, ids, ranks = (
+        torch.empty(count, dtype=torch.int32, device=device) for _ in range(6)
+    )
+    points = torch.empty(int(constants["D"]), count, device=device)
+    kernels.launch_keys(
+        grid, (pos, batch, tags, cell_keys, numbers, count, circle), constants={**constants, "B": ROWS}
+    )
+    ascending, order = torch.sort(cell_keys, stable=True)
+    starts = torch.searchsorted(ascending, _counting(circle + 1, device), out_int32=True)
+    kernels.launch_sort(
+        grid,
+        (order, pos, batch, tags, seeds, points, columns, scans, ids, ranks, count),
+        constants={"D": constants["D"], "B": ROWS},
+    )
+    return starts, (points, columns, scans, ranks, ids)
+
+
+@lru_cache(maxsize=8)
+def _counting(count: int, device: torch.device) -> Tensor:
+    return torch.arange(count, dtype=torch.int32, device=device)
+
+
+def _seeds(device: torch.device, generator: torch.Generator | None) -> Tensor:
+    """Two numbers for the shuffle, drawn where the generator lives."""
+    drawn_on = device if generator is None else generator.device
+    drawn = torch.randint(-(2**31), 2**31, (2,), generator=generator, device=drawn_on)
+    return drawn.to(device, non_blocking=True)
+
+
+def _later(numbers: Tensor) -> Callable[[], list[int]]:
+    """Fetch a few numbers without waiting for them now."""
+    if not numbers.is_cuda:
+        return numbers.tolist
+    if torch.cuda.is_current_stream_capturing():
+        return numbers.tolist  # of the graph's latest replay
+    host = torch.empty(numbers.shape, dtype=numbers.dtype, pin_memory=True)
+    host.copy_(numbers, non_blocking=True)
+    arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    arrived.record()
+
+    def read() -> list[int]:
+        arrived.synchronize()
+        found: list[int] = host.tolist()
+        return found
+
+    return read
