@@ -43,7 +43,7 @@ Fields = dict[str, Any]
 
 
 @triton.jit
-def permute(places: Any, count: Any, bits: Any, key: Any, E: tl.constexpr) -> None:
+def permute(places, count, bits, key, E: tl.constexpr):  # noqa: ANN001, ANN201
     """One permutation."""
     place = tl.arange(0, E)
     bits = tl.full((), 0, tl.int32) + bits
