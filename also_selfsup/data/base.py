@@ -173,8 +173,9 @@ class LidarDataset(Dataset[Scan], ABC):
                 finding = f"none of its {len(pos)} points lies {self.min_range} m or more from the sensor"
                 raise ScanError(path, finding, "Lower cfg.data.min_range, or leave the file out")
             if not kept.all():
-                pos, intensities = pos[kept], intensities[kept]
-                labels = None if labels is None else labels[kept]
+                ids = np.flatnonzero(kept)  # taking rows is twice as fast as a mask
+                pos, intensities = pos.take(ids, axis=0), intensities.take(ids, axis=0)
+                labels = None if labels is None else labels.take(ids)
         return Scan(pos=pos, intensities=intensities, sensor=sensor, name=self.name(index), labels=labels)
 
     def _read_labels(self, index: int, *, count: int) -> NDArray[np.int64]:

@@ -98,12 +98,7 @@ def collate(scans: Sequence[Scan]) -> Batch:
     Raises:
         ValueError: No scans, or labelled and unlabelled ones mixed.
     """
-    if not scans:
-        raise ValueError("A batch needs at least one scan, got none.")
-    labels = [scan.labels for scan in scans if scan.labels is not None]
-    if labels and len(labels) != len(scans):
-        bare = next(scan.name for scan in scans if scan.labels is None)
-        raise ValueError(f"{bare} has no labels, others of its batch do: ask for labels for all or none.")
+    labels = check_labels(scans)
     counts = np.array([len(scan.pos) for scan in scans])
     batch: Batch = {
         "pos": torch.from_numpy(np.concatenate([scan.pos for scan in scans])),
@@ -118,6 +113,21 @@ def collate(scans: Sequence[Scan]) -> Batch:
     if any(scan.others for scan in scans):
         batch |= _join_others([scan.others or NO_OTHER_FRAMES for scan in scans])
     return batch
+
+
+def check_labels(scans: Sequence[Scan]) -> list[NDArray[np.int64]]:
+    """The labels of a batch's scans; none when they were not asked for.
+
+    Raises:
+        ValueError: No scans, or labelled and unlabelled ones mixed.
+    """
+    if not scans:
+        raise ValueError("A batch needs at least one scan, got none.")
+    labels = [scan.labels for scan in scans if scan.labels is not None]
+    if labels and len(labels) != len(scans):
+        bare = next(scan.name for scan in scans if scan.labels is None)
+        raise ValueError(f"{bare} has no labels, others of its batch do: ask for labels for all or none.")
+    return labels
 
 
 def _join_others(others: Sequence[OtherFrames]) -> Batch:

@@ -34,25 +34,16 @@ def suits(feats: Tensor, kernel: Tensor) -> bool:
     )
 
 
-<<<<<<< HEAD
 def tiling(device: torch.device) -> bool:
     """Whether the features of a pass, here and now, will suit: autocast is on, on a GPU with matrix units."""
     return (
         device.type == "cuda"
         and torch.is_autocast_enabled("cuda")
         and torch.get_autocast_dtype("cuda") in (torch.bfloat16, torch.float16)
-        and _has_matrix_units(device)
+        and has_matrix_units(device)
     )
 
 
-@lru_cache
-def _has_matrix_units(device: torch.device) -> bool:
-    """Triton uses matrix units from compute capability 8.0 on; below, torch's products are quicker."""
-    return find_spec("triton") is not None and torch.cuda.get_device_capability(device) >= (8, 0)
-
-
-=======
->>>>>>> decoder
 def convolve_tiled(feats: Tensor, kernel: Tensor, *, plan: Plan) -> Tensor:
     """Differentiable sparse convolution.
 

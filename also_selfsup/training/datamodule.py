@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,11 +11,14 @@ from torch.utils.data import DataLoader, DistributedSampler, Sampler
 
 from also_selfsup.data import DATASETS
 from also_selfsup.data.base import LidarDataset
-from also_selfsup.data.scan import Scan, collate
+from also_selfsup.data.packing import collate_packed
+from also_selfsup.data.scan import Batch, Scan, collate
 from also_selfsup.settings.limits import SettingsError
 from also_selfsup.settings.names import choose
 from also_selfsup.settings.run import resolve_path
 from also_selfsup.settings.schema import Data, Settings
+from also_selfsup.training.prefetch import PrefetchingLoader
+from also_selfsup.training.task import TaskModule
 
 
 class LidarDataModule(LightningDataModule):
@@ -40,32 +44,59 @@ class LidarDataModule(LightningDataModule):
         stride = 1 if labels else settings.data.val_stride
         self.val_indices = range(0, len(self.val_set), stride)[some]
 
-    def train_dataloader(self) -> DataLoader[Scan]:
+    def train_dataloader(self) -> DataLoader[Scan] | PrefetchingLoader:
         """Shuffled by (seed, epoch), which Lightning tells the sampler: a resumed run sees the same order."""
         world, rank = self._processes()
         sampler: DistributedSampler[Scan] = DistributedSampler(
             self.train_set, num_replicas=world, rank=rank, shuffle=True, seed=self.settings.seed
         )
-        return self._loader(self.train_set, sampler)
+        return self._loader(self.train_set, sampler, training=True)
 
-    def val_dataloader(self) -> DataLoader[Scan]:
+    def val_dataloader(self) -> DataLoader[Scan] | PrefetchingLoader:
         """Each scan once, none repeated to fill up: the processes' metrics are joined exactly."""
         world, rank = self._processes()
-        return self._loader(self.val_set, self.val_indices[rank::world])
+        return self._loader(self.val_set, self.val_indices[rank::world], training=False)
 
-    def _loader(self, dataset: LidarDataset, sampler: Sampler[Any] | Iterable[int]) -> DataLoader[Scan]:
-        return DataLoader(
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Move a batch, unless it came prepared."""
+        if "generator" in batch:
+            return batch
+        moved: Batch = super().transfer_batch_to_device(batch, device, dataloader_idx)
+        return moved
+
+    def _loader(
+        self, dataset: LidarDataset, sampler: Sampler[Any] | Iterable[int], *, training: bool
+    ) -> DataLoader[Scan] | PrefetchingLoader:
+        """On a GPU the module's batches come prepared; on a CPU, as collated."""
+        module = self.trainer.lightning_module if self.trainer else None
+        device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+        ahead = isinstance(module, TaskModule) and prepares_ahead(device)
+        loader: DataLoader[Scan] = DataLoader(
             dataset,
             batch_size=self.batch_size,
             sampler=sampler,
             num_workers=self.settings.threads,
             persistent_workers=self.settings.threads > 0,
-            collate_fn=collate,
+            collate_fn=collate_packed if ahead else collate,
             pin_memory=torch.cuda.is_available(),
+        )
+        if not isinstance(module, TaskModule) or not ahead:
+            return loader
+        return PrefetchingLoader(
+            loader,
+            device=device,
+            generator=partial(module.generator, training=training),
+            begin=partial(module.transforms.begin, training=training),
+            further=module.preparations,
         )
 
     def _processes(self) -> tuple[int, int]:
         return (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
+
+
+def prepares_ahead(device: torch.device) -> bool:
+    """Whether batches are prepared beside the step: not on a CPU, where nothing runs beside it."""
+    return device.type != "cpu"
 
 
 def open_dataset(

@@ -41,7 +41,7 @@ class PretrainingModule(TaskModule):
 
     def predict(self, batch: Batch, generator: torch.Generator, *, training: bool) -> dict[str, Any]:
         """The method: queries and voxels of the batch, latents, predictions of query-latent pairs."""
-        fields = self.transforms(batch, generator, training=training)
+        fields = self.transformed(batch, generator, training=training)
         fields |= self.backbone.supports(fields)  # where the latents will lie, known before they are
         fields |= self.decoder.search(fields, generator)  # now, while the device has nothing to wait for
         fields |= self.backbone(fields)

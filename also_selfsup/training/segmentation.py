@@ -39,7 +39,7 @@ class SegmentationModule(TaskModule):
 
     def predict(self, batch: Batch, generator: torch.Generator, *, training: bool) -> dict[str, Any]:
         """The batch's fields after its transforms, with `logits` (N, C) of its input points."""
-        fields = self.transforms(batch, generator, training=training)
+        fields = self.transformed(batch, generator, training=training)
         return {**fields, "logits": self.net(fields)["latents"]}
 
     def losses(self, fields: dict[str, Any], *, share: Share | None = None) -> dict[str, Tensor]:

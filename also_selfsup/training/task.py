@@ -16,6 +16,8 @@ from torchmetrics import Metric
 from also_selfsup.data.scan import Batch
 from also_selfsup.losses.weighting import Share
 from also_selfsup.settings.schema import Settings
+from also_selfsup.training.prefetch import Prepare
+from also_selfsup.transforms.pipeline import PretrainingTransforms, SegmentationTransforms
 from also_selfsup.transforms.randomness import step_generator
 
 Stage = Literal["train", "val"]
@@ -30,7 +32,14 @@ class TaskModule(LightningModule, ABC):
         settings: Of the run.
         metrics: Makes the scores of a stage; `compute` gives a dictionary.
         bar: Names of the scores shown in the progress bar.
+
+    Attributes:
+        transforms: From a collated batch to the networks' input; set by the subclass.
+        preparations: What else a `PrefetchingLoader` does to a batch ahead of its step; `predict` does it
+            where it was not done. Nothing in it may need gradients.
     """
+
+    transforms: PretrainingTransforms | SegmentationTransforms
 
     def __init__(self, settings: Settings, *, metrics: Callable[[], Metric], bar: tuple[str, ...]) -> None:
         super().__init__()
@@ -38,10 +47,11 @@ class TaskModule(LightningModule, ABC):
         self.settings = settings
         self.train_metrics, self.val_metrics = metrics(), metrics()
         self.bar = bar
+        self.preparations: list[Prepare] = []
 
     @abstractmethod
     def predict(self, batch: Batch, generator: torch.Generator, *, training: bool) -> dict[str, Any]:
-        """The batch's fields after its transforms, with the networks' results."""
+        """The batch's fields after its transforms, with the networks' results; `batch` may be prepared."""
 
     @abstractmethod
     def losses(self, fields: dict[str, Any], *, share: Share | None = None) -> dict[str, Tensor]:
@@ -89,14 +99,15 @@ class TaskModule(LightningModule, ABC):
         checkpoint["settings"] = asdict(self.settings)
 
     def generator(self, step: int, *, training: bool) -> torch.Generator:
-        """The step's generator; the global one, which dropout uses, is seeded alike."""
+        """The step's generator."""
         epoch = self.current_epoch + 1 if training else 0
-        found = step_generator(
+        return step_generator(
             seed=self.settings.seed, epoch=epoch, rank=self.global_rank, step=step, device=self.device
         )
-        if training:
-            torch.manual_seed(found.initial_seed())
-        return found
+
+    def transformed(self, batch: Batch, generator: torch.Generator, *, training: bool) -> Batch:
+        """The batch after its transforms; a prepared one is answered as it is."""
+        return batch if "x" in batch else self.transforms(batch, generator, training=training)
 
     def share(self, terms: Tensor | int) -> Tensor | float:
         """Weight of this process's mean over `terms`, so that the processes' average is the mean over all.
@@ -111,7 +122,10 @@ class TaskModule(LightningModule, ABC):
 
     def _step(self, batch: Batch, batch_idx: int, *, stage: Stage) -> Tensor:
         training = stage == "train"
-        fields = self.predict(batch, self.generator(batch_idx, training=training), training=training)
+        generator = batch.get("generator") or self.generator(batch_idx, training=training)
+        if training:
+            torch.manual_seed(generator.initial_seed())  # for dropout
+        fields = self.predict(batch, generator, training=training)
         losses = self.losses(fields, share=self.share if training else None)
         self.count(fields, self._metrics(stage))
         scans = len(batch["names"])

@@ -19,6 +19,18 @@ def farthest_cell(scan_count: int) -> int:
     return int((2**62 / (scan_count + 1)) ** (1 / 3) / 2) - 1
 
 
+def edges_of(size: CellSize) -> list[float]:
+    """Edges of a cell along x, y, z.
+
+    Raises:
+        ValueError: `size` is not one or three positive numbers.
+    """
+    edges = [float(edge) for edge in size] if isinstance(size, Sequence) else [float(size)] * 3
+    if len(edges) != 3 or not all(edge > 0 and math.isfinite(edge) for edge in edges):
+        raise ValueError(f"Cell size {size!r} m: give one positive number, or three for x, y, z.")
+    return edges
+
+
 def continuous_cells(pos: Tensor, size: CellSize, *, scan_count: int) -> Tensor:
     """Positions in units of the cell, axis by axis, still to be truncated or rounded.
 
@@ -35,13 +47,10 @@ def continuous_cells(pos: Tensor, size: CellSize, *, scan_count: int) -> Tensor:
     Raises:
         ValueError: `size` is not one or three positive numbers.
     """
-    edges = [float(edge) for edge in size] if isinstance(size, Sequence) else [float(size)] * 3
-    if len(edges) != 3 or not all(edge > 0 and math.isfinite(edge) for edge in edges):
-        raise ValueError(f"Cell size {size!r} m: give one positive number, or three for x, y, z.")
     # A tensor filled on the device: a number would divide by its rounded reciprocal on a GPU, and copying a
     # list there would wait for it.
     divisors = pos.new_empty(3, 1)
-    for axis, edge in enumerate(edges):
+    for axis, edge in enumerate(edges_of(size)):
         divisors[axis].fill_(edge)
     cells = pos.new_empty(3, pos.shape[0])
     torch.div(pos.t(), divisors, out=cells)

@@ -1,12 +1,13 @@
 """The transforms of a task in their order: from a collated batch to queries and voxels, on its device.
 
 B scans, N points, V voxels, Q queries. Nothing loops over scans or points, all random numbers come from the
-generator given, and on a GPU the host waits only to read sizes: once after decimation, once for the queries,
-once for the voxels.
+generator given. On a GPU with Triton the sizes of the results come to the host in one read, which `begin`
+leaves for later; elsewhere they are read once after decimation, once for the queries, once for the voxels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -14,7 +15,9 @@ from also_selfsup.data.scan import Batch
 from also_selfsup.transforms.augmentation import augment
 from also_selfsup.transforms.cells import CellSize
 from also_selfsup.transforms.features import point_features
+from also_selfsup.transforms.fused import LARGEST_COUNT, LENGTHS, Recipe, fusible, launch
 from also_selfsup.transforms.occupancy import generate_queries
+from also_selfsup.transforms.pending import Pending, finished, read_later
 from also_selfsup.transforms.query_source import query_source, without_other_frames
 from also_selfsup.transforms.range_voxels import voxelize_range
 from also_selfsup.transforms.thinning import decimate, select, thin
@@ -23,7 +26,7 @@ from also_selfsup.transforms.voxelization import voxelize
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainingTransforms:
-    """Decimate, draw queries, thin, augment, give inputs, voxelise. Three reads by the host.
+    """Decimate, draw queries, thin, augment, give inputs, voxelise.
 
     Attributes:
         grid_size: Cell of the decimation in metres; 0 keeps all points.
@@ -58,6 +61,26 @@ class PretrainingTransforms:
         Returns:
             The batch with its points thinned, and the fields of queries, inputs and voxels (doc/data.md).
         """
+        return self.begin(batch, generator, training=training).result()
+
+    def begin(self, batch: Batch, generator: torch.Generator, *, training: bool) -> Pending:
+        """The same, the result still under way where that is possible: on a GPU nothing has waited yet."""
+        if not fusible(batch, grid_size=self.grid_size):
+            return finished(self._in_turn(batch, generator, training=training))
+        recipe = Recipe(
+            grid_size=self.grid_size,
+            most_points=self.manifold_points,
+            queries=self.non_manifold_points,
+            distance=self.query_distance,
+            rotation=training and self.rotation,
+            flip=training and self.flip,
+        )
+        if self.extent is None:
+            return _fused(batch, recipe, self.inputs, voxel_size=self.voxel_size, generator=generator)
+        box = partial(_voxelized_range, voxel_size=self.voxel_size, extent=self.extent)
+        return _fused(batch, recipe, self.inputs, voxel_size=None, generator=generator, finish=box)
+
+    def _in_turn(self, batch: Batch, generator: torch.Generator, *, training: bool) -> Batch:
         scan_count = batch["sensor"].shape[0]
         ids, sizes = decimate(batch["pos"], batch["batch"], size=self.grid_size, scan_count=scan_count)
         batch = select(batch, ids)
@@ -73,13 +96,13 @@ class PretrainingTransforms:
             batch = augment(batch, rotation=self.rotation, flip=self.flip, generator=generator)
         batch["x"] = point_features(batch, self.inputs)
         if self.extent is not None:
-            return {**batch, **voxelize_range(batch, voxel_size=self.voxel_size, extent=self.extent)}
+            return _voxelized_range(batch, voxel_size=self.voxel_size, extent=self.extent)
         return {**batch, **voxelize(batch, voxel_size=self.voxel_size)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentationTransforms:
-    """Decimate, thin, augment, give inputs, voxelise; labels go along. Two reads by the host.
+    """Decimate, thin, augment, give inputs, voxelise; labels go along.
 
     Attributes:
         grid_size: Cell of the decimation in metres; 0 keeps all points.
@@ -119,11 +142,53 @@ class SegmentationTransforms:
             raise ValueError("keep_original=True needs training=False: augmented points lie elsewhere.")
         names = [name for name in ("pos", "batch", "y") if keep_original and name in batch]
         original = {f"original_{name}": batch[name] for name in names}
+        return {**self.begin(batch, generator, training=training).result(), **original}
+
+    def begin(self, batch: Batch, generator: torch.Generator, *, training: bool) -> Pending:
+        """The same, the result still under way where that is possible: on a GPU nothing has waited yet."""
+        if not fusible(batch, grid_size=self.grid_size):
+            return finished(self._in_turn(batch, generator, training=training))
+        recipe = Recipe(
+            grid_size=self.grid_size,
+            most_points=self.manifold_points,
+            rotation=training and self.rotation,
+            flip=training and self.flip,
+        )
+        return _fused(batch, recipe, self.inputs, voxel_size=self.voxel_size, generator=generator)
+
+    def _in_turn(self, batch: Batch, generator: torch.Generator, *, training: bool) -> Batch:
         index, scan_count = batch["batch"], batch["sensor"].shape[0]
         ids, sizes = decimate(batch["pos"], index, size=self.grid_size, scan_count=scan_count)
         kept = thin(index.index_select(0, ids), sizes=sizes, count=self.manifold_points, generator=generator)
-        batch = {**select(batch, ids.index_select(0, kept)), **original}
+        batch = select(batch, ids.index_select(0, kept))
         if training:
             batch = augment(batch, rotation=self.rotation, flip=self.flip, generator=generator)
         batch["x"] = point_features(batch, self.inputs)
         return {**batch, **voxelize(batch, voxel_size=self.voxel_size)}
+
+
+def _fused(
+    batch: Batch,
+    recipe: Recipe,
+    inputs: Sequence[str],
+    *,
+    voxel_size: CellSize | None,
+    generator: torch.Generator,
+    finish: Callable[[Batch], Batch] = dict,
+) -> Pending:
+    """Launch everything; without `voxel_size` no voxels, which `finish` may add when sizes are known."""
+    fields, kept = launch(batch, recipe, generator=generator)
+    fields["x"] = point_features(fields, inputs)
+    if voxel_size is not None:
+        from also_selfsup.transforms.fused_voxels import voxelize_places  # needs Triton
+
+        most = LARGEST_COUNT if recipe.most_points is None else recipe.most_points
+        fields |= voxelize_places(
+            fields, kept.tables, counts=kept.counts, voxel_size=voxel_size, most_points=most
+        )
+    lengths = {name: number for name, number in LENGTHS.items() if name in fields}
+    return Pending(fields, lengths, read_later(kept.counts), finish)
+
+
+def _voxelized_range(batch: Batch, *, voxel_size: CellSize, extent: Sequence[float]) -> Batch:
+    return {**batch, **voxelize_range(batch, voxel_size=voxel_size, extent=extent)}

@@ -1,6 +1,9 @@
 """Batches that transforms have to survive, and a stand-in for the way they take on a GPU."""
 
+import runpy
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -57,6 +60,12 @@ def street(make_batch: MakeBatch) -> Batch:
     sensors = [ORIGIN, (1.0, 2.0, -1.0), (-4.0, 0.5, 2.0)]
     clouds = [rng.normal(0, 10, (2000, 3)) + np.sign(rng.normal(size=(2000, 3))) + s for s in sensors]
     return make_batch(clouds, sensors)
+
+
+@pytest.fixture(scope="session")
+def numpy_permutation() -> Any:
+    """The formula of `permutation.permuted` in numpy: (count, keys (K,), places) to (K, places)."""
+    return runpy.run_path(str(Path(__file__).with_name("permutation_formula.py")))["permuted"]
 
 
 @pytest.fixture

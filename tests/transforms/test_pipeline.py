@@ -1,5 +1,6 @@
 """The whole chain: fields that fit together, reproducible, with few reads, on real scans too."""
 
+import warnings
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError, replace
@@ -198,20 +199,22 @@ def test_the_host_reads_sizes_only(
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-@pytest.mark.parametrize(("transforms", "reads"), [(PRETRAINING, 3), (BOXED, 3), (SEGMENTATION, 2)])
+@pytest.mark.parametrize(("transforms", "reads"), [(PRETRAINING, 0), (BOXED, 1), (SEGMENTATION, 0)])
 def test_on_a_gpu(
     uneven: Batch, transforms: PretrainingTransforms | SegmentationTransforms, reads: int
 ) -> None:
+    """Besides the event that tells of the sizes' arrival, which is no read, nothing is waited for."""
     on_gpu = {name: v.cuda() if isinstance(v, torch.Tensor) else v for name, v in uneven.items()}
     generator = step_generator(seed=0, epoch=0, rank=0, step=0, device="cuda")
     transforms(on_gpu, generator, training=True)
     torch.cuda.set_sync_debug_mode("warn")
     try:
-        with pytest.warns(UserWarning, match="synchronizing") as waits:
+        with warnings.catch_warnings(record=True) as waits:
+            warnings.simplefilter("always")
             found = transforms(on_gpu, generator, training=True)
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    assert len(waits) == reads
+    assert sum("synchronizing" in str(wait.message) for wait in waits) == reads
     on_cpu = {name: v.cpu() if isinstance(v, torch.Tensor) else v for name, v in found.items()}
     check_points(on_cpu, uneven, count=1000)
     if transforms is not BOXED:
