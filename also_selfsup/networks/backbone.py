@@ -30,6 +30,10 @@ class Encoder(nn.Module, ABC):
     def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Compute `latents`, and what `supports` says; the batch is left as it is."""
 
+    def prepare(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """What can be known of a batch before the pass, as a field `prepared` that saves it the work."""
+        return {"prepared": None}
+
     def supports(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Say where the latents lie, before they are computed; nothing if they are those of the points."""
         return {}
@@ -77,7 +81,9 @@ class Backbone(Encoder):
         """
         if self.halvings is None:
             return {"prepared": None}
-        found = self.backend.prepare(_cells(batch), batch["voxel_to_pc_id"], halvings=self.halvings)
+        found = self.backend.prepare(
+            self, _cells(batch), voxel_id=batch["voxel_to_pc_id"], halvings=self.halvings
+        )
         return {"prepared": found}
 
     def _latents(self, x: Voxels) -> Tensor:

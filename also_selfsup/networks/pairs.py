@@ -51,6 +51,11 @@ class Pairs:
         numbers = query.new_full((2,), count, dtype=torch.int32)
         return cls(query, support, support.int(), numbers, support_count, lambda: [count, 0])
 
+    def record_stream(self, stream: torch.cuda.Stream) -> None:
+        """Tell the allocator that a stream uses this memory."""
+        for tensor in (self.query, self.support, self.keys, self.numbers):
+            tensor.record_stream(stream)
+
     def exact(self) -> tuple[Tensor, Tensor]:
         """pair_query (P,) and pair_support (P,). The host waits for the search, not for what came after it.
 

@@ -157,6 +157,9 @@ class Trainer:
     accumulate_grad_batches: int = option(1, "batches summed before an optimiser step", low=1)
     gradient_clip_val: float | None = option(None, "largest norm of the gradient", above=0.0)
     sync_batchnorm: bool = option(False, "batch-norm statistics over all processes")
+    cuda_graphs: bool = option(
+        True, "on a GPU, record the network's passes once and replay them; same results, more memory"
+    )
     log_every_n_steps: int = option(20, "steps between logged training figures", low=1)
     deterministic: bool = option(False, "refuse operations whose result may differ between runs")
     detect_anomaly: bool = option(False, "stop at the operation that makes a NaN (slow)")

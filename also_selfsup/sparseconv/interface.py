@@ -128,10 +128,15 @@ class Backend(Protocol):
         Backends that fuse nothing answer `units.compose(self, …)`.
         """
 
-    def prepare(self, coords: Tensor, voxel_id: Tensor, *, halvings: int) -> Any:
+    def record(self) -> None:
+        """Prepare for one network that trains step after step; a backend may record its passes then."""
+        return None
+
+    def prepare(self, network: nn.Module, coords: Tensor, *, voxel_id: Tensor, halvings: int) -> Any:
         """What can be known before a network of halvings runs, for `run` and `spread`; None if nothing.
 
         Args:
+            network: That will run, in the mode in which it will.
             coords: (V, 4) integer `[batch, x, y, z]`, no two rows alike.
             voxel_id: (N,) int64 voxel of each point.
             halvings: Of the network: 2x2x2 strided convolutions one after the other.

@@ -32,7 +32,7 @@ from also_selfsup.sparseconv.native_plans import (
     tabled,
 )
 from also_selfsup.sparseconv.native_products import convolve
-from also_selfsup.sparseconv.native_recording import Recorder
+from also_selfsup.sparseconv.native_recording import Recorder, recordable
 from also_selfsup.sparseconv.native_shadows import Shadows
 from also_selfsup.sparseconv.native_strides import downsample
 from also_selfsup.sparseconv.native_tiled import BLOCK, PairsPlan, convolve_tiled, suits, tiling
@@ -85,6 +85,11 @@ class Prepared:
     tables: Tables
     points: tuple[Tensor, Tensor]
 
+    def record_stream(self, stream: torch.cuda.Stream) -> None:
+        """Tell the allocator that a stream uses this memory."""
+        for tensor in (self.tables.buffer, *self.points):
+            tensor.record_stream(stream)
+
 
 class NativeBackend(Backend):
     """Gather, multiply, sum by segment; see `Backend` for what each method promises."""
@@ -94,7 +99,6 @@ class NativeBackend(Backend):
     def __init__(self) -> None:
         self.workspace = Workspace()
         self.shadows = Shadows()
-        # Set by those who train one network step after step: its passes are recorded then.
         self.recorder: Recorder | None = None
 
     def voxels(self, feats: Tensor, coords: Tensor, *, grid: Triple | None = None) -> NativeVoxels:
@@ -108,14 +112,21 @@ class NativeBackend(Backend):
         self.shadows.begin()
         return NativeVoxels(feats, Pyramid([first_level(coords, grid=grid)]), 0, self)
 
-    def prepare(self, coords: Tensor, voxel_id: Tensor, *, halvings: int) -> Prepared | None:
+    def record(self) -> None:
+        """Record the passes of the network that trains, where that is possible (`Recorder`)."""
+        self.recorder = Recorder()
+
+    def prepare(
+        self, network: nn.Module, coords: Tensor, *, voxel_id: Tensor, halvings: int
+    ) -> Prepared | None:
         """Tables of all levels, where tiled kernels will use them: in 16 bits on a GPU."""
         if not len(coords) or not tiling(coords.device):
             return None
         from also_selfsup.sparseconv.native_pyramid import build_tables
         from also_selfsup.sparseconv.native_triton_points import points_by_voxel
 
-        room = (lambda sizes: sizes) if self.recorder is None else self.recorder.make_room
+        recorded = self.recorder is not None and recordable(network)
+        room = self.recorder.make_room if self.recorder and recorded else (lambda sizes: sizes)
         tables = build_tables(coords.int().contiguous(), depth=halvings, room=room)
         if tables is None:
             return None

@@ -104,7 +104,9 @@ class Recorder:
         """
         padded = functional.pad(feats, (0, 0, 0, tables.layout.sizes.rows[0] - len(feats)))
         parameters = list(network.parameters())
-        if not self.records or not _recordable(network, parameters, feats):
+        if not (self.records and _records_now(feats) and recordable(network)):
+            return step(padded, tables)
+        if tables.layout.sizes != self.room:  # made while the network was evaluated, say
             return step(padded, tables)
         if not self.warm:
             self.warm = True
@@ -154,7 +156,18 @@ class _Replay(torch.autograd.Function):
         return (None, None, None, None, *fresh)
 
 
-def _recordable(network: nn.Module, parameters: list[nn.Parameter], feats: Tensor) -> bool:
+def recordable(network: nn.Module) -> bool:
+    """Whether all of the network trains, in the way that the fused steps compute."""
+    return (
+        all(
+            parameter.requires_grad and parameter.dtype == torch.float32 for parameter in network.parameters()
+        )
+        and all(module.training for module in network.modules())
+        and not any(isinstance(module, nn.SyncBatchNorm) for module in network.modules())
+    )
+
+
+def _records_now(feats: Tensor) -> bool:
     """Whether this pass is of the kind that recordings are made of."""
     return (
         torch.is_grad_enabled()
@@ -162,9 +175,6 @@ def _recordable(network: nn.Module, parameters: list[nn.Parameter], feats: Tenso
         and not feats.requires_grad
         and torch.is_autocast_enabled("cuda")
         and torch.get_autocast_dtype("cuda") in (torch.bfloat16, torch.float16)
-        and all(parameter.requires_grad for parameter in parameters)
-        and all(module.training for module in network.modules())
-        and not any(isinstance(module, nn.SyncBatchNorm) for module in network.modules())
         and not torch.is_anomaly_enabled()
     )
 

@@ -10,7 +10,7 @@ from also_selfsup.transforms.pipeline import PretrainingTransforms, Segmentation
 def network_of(settings: Settings, *, out_channels: int) -> Encoder:
     """The backbone of the settings with so many outputs a point, or a cell of a bird's-eye view."""
     network = settings.network
-    return build_backbone(
+    net = build_backbone(
         network.backbone,
         in_channels=channel_count(settings.inputs),
         out_channels=out_channels,
@@ -19,6 +19,9 @@ def network_of(settings: Settings, *, out_channels: int) -> Encoder:
         extent=network.extent,
         bev_centres=network.bev_centres,
     )
+    if settings.trainer.cuda_graphs:
+        net.backend.record()
+    return net
 
 
 def segmentation_network(settings: Settings, *, class_count: int) -> Backbone:

@@ -87,7 +87,7 @@ class LidarDataModule(LightningDataModule):
             device=device,
             generator=partial(module.generator, training=training),
             begin=partial(module.transforms.begin, training=training),
-            further=module.preparations,
+            further=(module.prepared,),
         )
 
     def _processes(self) -> tuple[int, int]:

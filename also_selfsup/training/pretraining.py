@@ -42,11 +42,17 @@ class PretrainingModule(TaskModule):
     def predict(self, batch: Batch, generator: torch.Generator, *, training: bool) -> dict[str, Any]:
         """The method: queries and voxels of the batch, latents, predictions of query-latent pairs."""
         fields = self.transformed(batch, generator, training=training)
-        fields |= self.backbone.supports(fields)  # where the latents will lie, known before they are
-        fields |= self.decoder.search(fields, generator)  # now, while the device has nothing to wait for
+        if "prepared" not in fields:
+            fields = self.prepare(fields, generator)
         fields |= self.backbone(fields)
         fields |= self.decoder(fields, generator)
         return fields
+
+    def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
+        """What is known before the latents are: where they will lie, near which queries, and the cells."""
+        fields = batch | self.backbone.supports(batch)
+        fields |= self.decoder.search(fields, generator)
+        return fields | self.backbone.prepare(fields)
 
     def losses(self, fields: dict[str, Any], *, share: Share | None = None) -> dict[str, Tensor]:
         """Binary cross-entropy of occupancy and mean error of intensity, over the pairs."""

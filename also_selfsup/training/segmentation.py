@@ -40,7 +40,13 @@ class SegmentationModule(TaskModule):
     def predict(self, batch: Batch, generator: torch.Generator, *, training: bool) -> dict[str, Any]:
         """The batch's fields after its transforms, with `logits` (N, C) of its input points."""
         fields = self.transformed(batch, generator, training=training)
+        if "prepared" not in fields:
+            fields = self.prepare(fields, generator)
         return {**fields, "logits": self.net(fields)["latents"]}
+
+    def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
+        """What is known of a batch's cells before the network runs."""
+        return batch | self.net.prepare(batch)
 
     def losses(self, fields: dict[str, Any], *, share: Share | None = None) -> dict[str, Tensor]:
         """Cross-entropy over the labelled points; Lovasz-softmax when asked for."""

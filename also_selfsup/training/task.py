@@ -16,7 +16,6 @@ from torchmetrics import Metric
 from also_selfsup.data.scan import Batch
 from also_selfsup.losses.weighting import Share
 from also_selfsup.settings.schema import Settings
-from also_selfsup.training.prefetch import Prepare
 from also_selfsup.transforms.pipeline import PretrainingTransforms, SegmentationTransforms
 from also_selfsup.transforms.randomness import step_generator
 
@@ -35,8 +34,6 @@ class TaskModule(LightningModule, ABC):
 
     Attributes:
         transforms: From a collated batch to the networks' input; set by the subclass.
-        preparations: What else a `PrefetchingLoader` does to a batch ahead of its step; `predict` does it
-            where it was not done. Nothing in it may need gradients.
     """
 
     transforms: PretrainingTransforms | SegmentationTransforms
@@ -47,7 +44,6 @@ class TaskModule(LightningModule, ABC):
         self.settings = settings
         self.train_metrics, self.val_metrics = metrics(), metrics()
         self.bar = bar
-        self.preparations: list[Prepare] = []
 
     @abstractmethod
     def predict(self, batch: Batch, generator: torch.Generator, *, training: bool) -> dict[str, Any]:
@@ -104,6 +100,18 @@ class TaskModule(LightningModule, ABC):
         return step_generator(
             seed=self.settings.seed, epoch=epoch, rank=self.global_rank, step=step, device=self.device
         )
+
+    @abstractmethod
+    def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
+        """What is known of a transformed batch before the networks run; field `prepared` says it was done.
+
+        A `PrefetchingLoader` does it ahead of the step, `predict` where it was not done; without gradients.
+        """
+
+    def prepared(self, batch: Batch, generator: torch.Generator) -> Batch:
+        """The same in the precision of the run."""
+        with self.trainer.precision_plugin.forward_context():
+            return self.prepare(batch, generator)
 
     def transformed(self, batch: Batch, generator: torch.Generator, *, training: bool) -> Batch:
         """The batch after its transforms; a prepared one is answered as it is."""
