@@ -81,7 +81,7 @@ class Step:
         clock("decoder: backward")
         latents.backward(pulls[0])
         for parameter, pull in zip(module.decoder.parameters(), pulls[1:], strict=True):
-            parameter.grad = pull
+            parameter.grad = pull.contiguous()  # as backward() would have stored it
         clock("backbone: backward")
         self.optimizer.step()
         self.optimizer.zero_grad()
