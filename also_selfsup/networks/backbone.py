@@ -90,6 +90,11 @@ class Backbone(Encoder):
         latents: Tensor = self.classifier(self.backend.features(self.features(x)))
         return latents
 
+    def encode(self, batch: dict[str, Any]) -> Tensor:
+        """Compute what the classifier sees: (V, C), a row a voxel of the batch; nothing is prepared or recorded."""
+        voxel_x = batch["voxel_x"].to(self.classifier[0].weight.dtype)
+        return self.backend.features(self.features(self.backend.voxels(voxel_x, _cells(batch))))
+
     @abstractmethod
     def features(self, x: Voxels) -> Voxels:
         """Compute what the classifier sees: level-0 voxels in, level-0 voxels out."""

@@ -26,6 +26,7 @@ def check(settings: Settings) -> Settings:
     _check_group(settings, "cfg")
     _check_voxel_size(settings.network.voxel_size)
     _check_view(settings.network)
+    _check_probes(settings)
     _check_batch_limit("limit_train_batches", settings.trainer.limit_train_batches)
     _check_batch_limit("limit_val_batches", settings.trainer.limit_val_batches)
     _check_together(settings)
@@ -136,6 +137,20 @@ def _check_view(network: Network) -> None:
         view_cells(network.extent, network.voxel_size)
     except ExtentError as error:
         raise SettingsError(str(error)) from error
+
+
+def _check_probes(settings: Settings) -> None:
+    interval, split = settings.probes.interval, settings.probes.split or settings.val_split
+    if interval and settings.network.backbone in BIRDS_EYE:
+        raise SettingsError(
+            f"cfg.probes.interval={interval}: probes need features of points, and those of "
+            f"cfg.network.backbone={settings.network.backbone} belong to cells; set it to 0."
+        )
+    if interval and split == settings.train_split:
+        raise SettingsError(
+            f"cfg.probes.split={split}: the network trains on these scans (cfg.train_split); probe another "
+            "split, such as that of the validation."
+        )
 
 
 def _check_together(settings: Settings) -> None:

@@ -115,6 +115,19 @@ class Training:
 
 
 @dataclass(frozen=True)
+class Probes:
+    """Scores of frozen features on labelled scans while pre-training; no label trains the network."""
+
+    interval: int = option(0, "epochs between probes; 0: none, and no label is opened", low=0)
+    split: str | None = option(
+        None, "its first half is learnt from, its second half scored; null: as cfg.val_split"
+    )
+    scans: int = option(32, "most scans of each half", low=1)
+    points: int = option(512, "most labelled points of each of these scans", low=1)
+    neighbours: int = option(20, "points that vote in the k-NN classification", low=1)
+
+
+@dataclass(frozen=True)
 class Downstream:
     """Fine-tuning for semantic segmentation."""
 
@@ -197,6 +210,7 @@ class Settings:
     network: Network = option(Network, "backbone and decoder")
     loss: Loss = option(Loss, "weights of the pre-training losses")
     training: Training = option(Training, "pre-training")
+    probes: Probes = option(Probes, "probes of frozen features while pre-training")
     downstream: Downstream = option(Downstream, "fine-tuning")
     logging: Logging = option(Logging, "loggers")
     trainer: Trainer = option(Trainer, "options of Lightning's Trainer")
