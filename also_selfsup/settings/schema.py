@@ -205,6 +205,15 @@ class Settings:
     resume: str | None = option(
         None, "continue from this checkpoint; auto: from the last one of the newest run; null: begin anew"
     )
+    checkpoint_interval: int = option(
+        1, "epochs between writings of last.ckpt; that of the last epoch is always written", low=1
+    )
+    max_minutes: float | None = option(
+        None,
+        "a run stops with the epoch in which its time is over; cfg.resume=auto goes on",
+        unit="min",
+        above=0.0,
+    )
     data: Data = option(Data, "reading scans")
     transforms: Transforms = option(Transforms, "from points to the network's input")
     network: Network = option(Network, "backbone and decoder")

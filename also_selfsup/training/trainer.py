@@ -16,6 +16,7 @@ from also_selfsup.training.callbacks import (
     AtomicCheckpointIO,
     SkippedScans,
     Throughput,
+    TimeLimit,
     checkpoint_callbacks,
 )
 from also_selfsup.training.epoch_log import EpochLog
@@ -48,8 +49,10 @@ def build_trainer(
         SkippedScans(),
         EpochLog(folder),
         *more,
-        *checkpoint_callbacks(folder, monitor=monitor),
+        *checkpoint_callbacks(folder, monitor=monitor, interval=settings.checkpoint_interval),
     ]
+    if settings.max_minutes is not None:
+        callbacks.append(TimeLimit(settings.max_minutes))
     if loggers:
         callbacks.append(LearningRateMonitor(logging_interval="epoch"))
     if settings.logging.progress_bar:
