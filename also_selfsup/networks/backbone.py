@@ -140,6 +140,19 @@ def replace_classifier(net: Backbone, out_channels: int) -> Backbone:
     return net
 
 
+def deepen_classifier(net: Backbone) -> Backbone:
+    """Put a hidden layer of the features' width before the last one: the head of non-linear probing.
+
+    Returns:
+        The same network; `classifier.0` and `classifier.2` are its layers.
+    """
+    last = cast(nn.Linear, net.classifier[0])
+    width = last.in_features
+    hidden = nn.Linear(width, width, device=last.weight.device, dtype=last.weight.dtype)
+    net.classifier = nn.Sequential(hidden, nn.ReLU(), last)
+    return net
+
+
 def _set_mode_but_classifier(net: Backbone, *, training: bool) -> None:
     for child in net.children():
         if child is not net.classifier:

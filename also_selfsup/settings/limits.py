@@ -166,6 +166,11 @@ def _check_together(settings: Settings) -> None:
         raise SettingsError(
             "cfg.downstream.linear_probe=true: probing needs weights; set cfg.downstream.checkpoint_name."
         )
+    if downstream.probe_hidden and not downstream.linear_probe:
+        raise SettingsError(
+            "cfg.downstream.probe_hidden=true: fine-tuning has no hidden layer; it goes with "
+            "cfg.downstream.linear_probe=true."
+        )
     if settings.loss.recons_lambda == settings.loss.intensity_lambda == 0:
         raise SettingsError(
             "cfg.loss.recons_lambda=0 and cfg.loss.intensity_lambda=0: nothing would be learnt."

@@ -143,6 +143,9 @@ class Downstream:
     checkpoint_name: str | None = option(None, "file in checkpoint_dir, as written by convert_models.py")
     lovasz: bool = option(False, "add the Lovasz-softmax term to the cross-entropy")
     linear_probe: bool = option(False, "train the classifier only; backbone and batch-norm stay as loaded")
+    probe_hidden: bool = option(
+        False, "a hidden layer before the classifier that linear_probe trains: an MLP"
+    )
 
 
 @dataclass(frozen=True)
