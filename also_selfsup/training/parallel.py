@@ -2,8 +2,10 @@
 
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import connection
 from typing import TypeVar
 
 import torch
@@ -30,7 +32,7 @@ def run_all(
     title: str,
     console: Console,
     workers: int | None = None,
-    on_result: Callable[[Result], None] | None = None,
+    on_result: Callable[[Result], object] | None = None,
 ) -> list[Result]:
     """Do all jobs, several at once: by default as many as there are cores, on a GPU in turns.
 
@@ -110,3 +112,11 @@ def _set_up_worker(devices: "multiprocessing.Queue[str]", threads: int) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = device  # before this process first asks for a GPU
     torch.set_num_threads(threads)
     set_up_terminal()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Wait until the process that started this one is gone, killed perhaps, and end then."""
+    if (parent := multiprocessing.parent_process()) is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
