@@ -44,19 +44,7 @@ def build_trainer(
     """
     options = settings.trainer
     loggers = _loggers(settings, folder)
-    callbacks: list[Callback] = [
-        Throughput(),
-        SkippedScans(),
-        EpochLog(folder),
-        *more,
-        *checkpoint_callbacks(folder, monitor=monitor, interval=settings.checkpoint_interval),
-    ]
-    if settings.max_minutes is not None:
-        callbacks.append(TimeLimit(settings.max_minutes))
-    if loggers:
-        callbacks.append(LearningRateMonitor(logging_interval="epoch"))
-    if settings.logging.progress_bar:
-        callbacks.append(_progress_bar())
+    callbacks = _callbacks(settings, folder, monitor=monitor, more=more)
     return Trainer(
         default_root_dir=folder,
         accelerator=options.accelerator,
@@ -82,6 +70,23 @@ def build_trainer(
         enable_progress_bar=settings.logging.progress_bar,
         enable_model_summary=False,
     )
+
+
+def _callbacks(settings: Settings, folder: Path, *, monitor: str, more: Sequence[Callback]) -> list[Callback]:
+    found: list[Callback] = [
+        Throughput(),
+        SkippedScans(),
+        EpochLog(folder),
+        *more,
+        *checkpoint_callbacks(folder, monitor=monitor, interval=settings.checkpoint_interval),
+    ]
+    if settings.max_minutes is not None:
+        found.append(TimeLimit(settings.max_minutes))
+    if settings.logging.tensorboard or settings.logging.wandb:
+        found.append(LearningRateMonitor(logging_interval="epoch"))
+    if settings.logging.progress_bar:
+        found.append(_progress_bar())
+    return found
 
 
 def fit(trainer: Trainer, module: LightningModule, data: LightningDataModule, run: Run) -> None:
