@@ -19,7 +19,8 @@ from rich.table import Table
 
 from also_selfsup.checkpoints.convert import convert
 from also_selfsup.checkpoints.writing import write_atomically
-from also_selfsup.reporting.efficiency import groups_of, score_table
+from also_selfsup.reporting.comparison import percent_miou
+from also_selfsup.reporting.efficiency import groups_of, percent, score_table
 from also_selfsup.reporting.efficiency_files import write_tables
 from also_selfsup.settings.names import UserError, message
 from also_selfsup.settings.run import load
@@ -81,7 +82,7 @@ def run_study(
         open_labelled(cell)
     left = [cell for cell in cells if not is_finished(cell)]
     console.print(f"{len(cells)} runs, {len(cells) - len(left)} finished before.")
-    write = table_writer(settings, study, cells)
+    write = table_writer(settings, study, cells, console=console)
     end = None if study.minutes is None else time.time() + 60 * study.minutes
     jobs = [Job(cell, end) for cell in left]
     run_all(run_cell, jobs, title="runs", console=console, workers=study.parallel, on_result=write)
@@ -159,14 +160,20 @@ def tidy(run: Run) -> None:
 
 
 def table_writer(
-    settings: Settings, study: Study, cells: Sequence[Cell]
+    settings: Settings, study: Study, cells: Sequence[Cell], *, console: Console
 ) -> Callable[[Outcome | None], list[Path]]:
-    """A function that writes the tables of what is finished by now."""
+    """A function that says what one run came to, and writes the tables of all that are finished by now."""
     title = f"{settings.name}, {settings.dataset_name} {settings.downstream.val_split}"
     folder = study_folder(settings, study)
 
-    def write(_: Outcome | None) -> list[Path]:
+    def write(new: Outcome | None) -> list[Path]:
         outcomes = read_outcomes(cells)
+        if new is not None:
+            score, seconds = percent_miou([new.matrix])[0], new.train_seconds + new.score_seconds
+            console.print(
+                f"{len(outcomes)} of {len(cells)}: {new.head}, {percent(new.fraction)}, {new.start}, "
+                f"seed {new.seed}: mIoU {score:.1f} %, {seconds:.0f} s"
+            )
         return write_tables(folder, outcomes, title=title, planned=len(cells)) if outcomes else []
 
     return write

@@ -1,12 +1,16 @@
 """The words of a comparison over label fractions: what they become, and what is wrong with them."""
 
 import re
+import shlex
+from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
 from also_selfsup.settings.limits import SettingsError
 from also_selfsup.settings.names import UserError
-from also_selfsup.settings.study import RECIPE_EPOCHS, Study, epochs_of, read_study, skip_ratio
+from also_selfsup.settings.run import load
+from also_selfsup.settings.study import HEADS, RECIPE_EPOCHS, Study, epochs_of, read_study, skip_ratio
 
 
 def test_words_are_told_from_settings() -> None:
@@ -68,3 +72,22 @@ def test_epochs_of_a_fraction() -> None:
 def test_names_of_starts() -> None:
     study = read_study(["init=[scratch,a/w.ckpt,b/w.ckpt,c/other.ckpt]"])[0]
     assert [study.label(start) for start in study.init] == ["scratch", "a/w.ckpt", "b/w.ckpt", "other"]
+
+
+def test_words_and_commands_are_those_of_the_page(root: Path) -> None:
+    text = (root / "doc" / "label_efficiency.md").read_text("utf-8")
+    found = dict(re.findall(r"^\| `(\w+)` \| `(.+?)` \|", text, re.MULTILINE))
+    assert list(found) == [item.name for item in fields(Study)]
+    assert read_study([f"{key}={value}" for key, value in found.items()])[0] == Study()
+    assert all(f"`{head}`" in text for head in HEADS)
+    numbers = ", ".join(map(str, list(RECIPE_EPOCHS.values())[:-1]))
+    assert f"{numbers} and {RECIPE_EPOCHS[1.0]}" in " ".join(text.split())
+    readme = (root / "README.md").read_text("utf-8")
+    commands = re.findall(
+        r"^python also_selfsup/label_efficiency\.py (.+?)(?<!\\)$", readme + text, re.M | re.S
+    )
+    assert len(commands) == 4
+    for command in commands:
+        study, settings = read_study(shlex.split(command.replace("\\\n", " ")))
+        load(settings[0].removeprefix("cfg="), settings[1:])
+        assert settings[0].startswith("cfg=") and len(study.init) == 2
