@@ -156,10 +156,8 @@ class OccupancyMetrics(Metric):
         if self.by_range:
             if bands is None:
                 raise ValueError("Scores by range need the bands of the queries (query_bands).")
-            first = 2 * bands[pair_query]  # of the two classes that a band has in the joint matrix
-            self.band_matrix = self.band_matrix + count_pairs(
-                first + occupancies[pair_query], first + (logits > 0), class_count=2 * len(BAND_NAMES)
-            )
+            counts = _count_bands(logits, pair_query, occupancies=occupancies, bands=bands)
+            self.band_matrix = self.band_matrix + counts
         if countable(logits):
             from also_selfsup.evaluation.occupancy_triton import count_occupancy  # needs Triton
 
@@ -193,3 +191,13 @@ def _count_queries(logits: Tensor, pair_query: Tensor, *, occupancies: Tensor) -
     # A third class takes the queries without a support, so that no row has to be picked out.
     labels = torch.where(answered > 0, occupancies, 2)
     return count_pairs(labels, (logit_sum > 0).long(), class_count=3)[:2, :2]
+
+
+def _count_bands(logits: Tensor, pair_query: Tensor, *, occupancies: Tensor, bands: Tensor) -> Tensor:
+    """Count the pairs, two classes for each band in one matrix; rows of a negative query are no pairs."""
+    size = 2 * len(BAND_NAMES)
+    query = pair_query.clamp(min=0)
+    first = 2 * bands[query]
+    # One more class takes what is no pair, so that no row has to be picked out.
+    labels = torch.where(pair_query >= 0, first + occupancies[query], size)
+    return count_pairs(labels, first + (logits > 0), class_count=size + 1)[:size, :size]

@@ -91,7 +91,7 @@ class Backbone(Encoder):
         return latents
 
     def encode(self, batch: dict[str, Any]) -> Tensor:
-        """Compute what the classifier sees: (V, C), a row a voxel of the batch; nothing is prepared or recorded."""
+        """Compute what the classifier sees: (V, C), a row a voxel; nothing is prepared or recorded."""
         voxel_x = batch["voxel_x"].to(self.classifier[0].weight.dtype)
         return self.backend.features(self.features(self.backend.voxels(voxel_x, _cells(batch))))
 

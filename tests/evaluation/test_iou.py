@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torchmetrics.classification import MulticlassConfusionMatrix
 
+from also_selfsup.evaluation import iou
 from also_selfsup.evaluation.iou import (
     BAND_NAMES,
     OccupancyMetrics,
@@ -142,3 +143,11 @@ def test_bands_are_asked_for_where_they_are_counted() -> None:
         OccupancyMetrics(by_range=True).update(
             torch.zeros(1), torch.zeros(1, dtype=torch.int64), occupancies=torch.tensor([1])
         )
+
+
+def test_rows_of_no_query_are_no_pairs() -> None:
+    known = {"occupancies": torch.tensor([0, 1, 1]), "bands": torch.tensor([3, 0, 1])}
+    query, logits = torch.tensor([0, 1, 2, -1, -1]), torch.tensor([1.0, 2.0, -1.0, 5.0, -5.0])
+    counts = iou._count_bands(logits, query, **known)
+    assert counts.equal(iou._count_bands(logits[:3], query[:3], **known)) and counts.sum() == 3
+    assert counts[6, 7] == counts[1, 1] == counts[3, 2] == 1
