@@ -14,10 +14,9 @@ What gives pre-training a fair chance in twenty minutes, where the paper takes d
   when the time is over. `--network MinkUNet34` is the recipe's.
 * The recipe's batch of 16 and rate in pre-training, constant: it can be stopped, and prolonged by a larger
   `--epochs`, at any epoch. Twenty epochs of 10,200 scans are 12,750 steps, where the paper has 300,000.
-* In fine-tuning a few hundred steps at 0.1 and 1 % (`--finetune-epochs`): 17 and 102 scans are learnt by
-  heart by then, so that more steps change little, from either start. At 10 and 100 % the steps are fewer
-  than the recipe's, and a part of any gain there is only that pre-trained weights need fewer: the table
-  gives the steps, and the tables of the paper have the end of it.
+* In fine-tuning some hundred steps at 0.1 and 1 % (`--finetune-epochs`), where each of the 17 and 102 scans
+  comes 240 and 40 times. All fractions have fewer steps than in the recipe, most of all 10 and 100 %: a part
+  of any gain may be that pre-trained weights need fewer. The table gives the steps.
 * 0.1 % is one scene, scene-0392, as in the published runs; all seeds share the scenes and differ in first
   weights, order and augmentation. The spread says nothing about the choice of scenes.
 * Several runs share a GPU (`--parallel`): a step of eight scans leaves it idle most of the time.
