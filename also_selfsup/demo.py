@@ -13,11 +13,10 @@ from rich.table import Table
 from torch import Tensor
 
 from also_selfsup.checkpoints.convert import convert
-from also_selfsup.checkpoints.naming import BACKBONE, DECODER, NET
+from also_selfsup.checkpoints.naming import BACKBONE, DECODER
 from also_selfsup.checkpoints.pretrained import load_file
 from also_selfsup.data.simulator.once import Simulation, simulate_once
 from also_selfsup.evaluation.confusion import save_scores
-from also_selfsup.evaluation.whole_split import score_split
 from also_selfsup.reporting.comparison import Comparison
 from also_selfsup.reporting.demo_page import STARTS, Demo, draw, sections
 from also_selfsup.reporting.report import write_report
@@ -27,11 +26,11 @@ from also_selfsup.settings.schema import Settings
 from also_selfsup.settings.terminal import set_up_terminal
 from also_selfsup.train_downstream_semseg import finetune
 from also_selfsup.train_selfsupervised import pretrain
-from also_selfsup.training.building import segmentation_network, segmentation_transforms
-from also_selfsup.training.datamodule import open_dataset, whole_split_loader
+from also_selfsup.training.datamodule import open_dataset
 from also_selfsup.training.parallel import run_all
 from also_selfsup.training.pretraining import PretrainingModule
 from also_selfsup.training.runs import Run
+from also_selfsup.training.scoring import score_weights
 
 Result = TypeVar("Result")
 
@@ -147,17 +146,8 @@ def run_trial(trial: Trial) -> tuple[Run, Tensor]:
     lightning.seed_everything(settings.seed, verbose=False)
     run = finetune(settings)
     model = convert(run.last, downstream=True)[0].path
-    loader, dataset = whole_split_loader(settings, split, labels=True)
-    net = segmentation_network(settings, class_count=len(dataset.class_names))
-    load_file(net, model, prefix=NET)
-    matrix = score_split(
-        net,
-        segmentation_transforms(settings),
-        batches=loader,
-        class_count=len(dataset.class_names),
-        seed=settings.seed,
-    )
-    save_scores(matrix, dataset.class_names, path=f"{model.with_suffix('')}_{split}_scores.csv")
+    matrix, class_names = score_weights(settings, model, split=split)
+    save_scores(matrix, class_names, path=f"{model.with_suffix('')}_{split}_scores.csv")
     return run, matrix
 
 

@@ -18,8 +18,8 @@ from also_selfsup.training.segmentation import SegmentationModule
 from also_selfsup.training.trainer import build_trainer, fit
 
 
-def finetune(settings: Settings) -> Run:
-    """Fine-tune as the settings say, and answer where the results lie."""
+def finetune(settings: Settings, *, quiet: bool = False) -> Run:
+    """Fine-tune as the settings say, and answer where the results lie; `quiet` leaves the last line out."""
     stage = settings.downstream
     data = LidarDataModule(settings, labels=True)
     module = SegmentationModule(settings, data.train_set.class_names)
@@ -38,7 +38,7 @@ def finetune(settings: Settings) -> Run:
         monitor="val/miou",
     )
     fit(trainer, module, data, run)
-    if trainer.is_global_zero:
+    if trainer.is_global_zero and not quiet:
         next_command = convert_command(run.last, downstream=True)
         Console().print(closing_line(trainer, run, next_command), soft_wrap=True)
     return run

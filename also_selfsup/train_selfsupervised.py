@@ -9,6 +9,7 @@ from also_selfsup.settings.schema import Settings
 from also_selfsup.training.closing import closing_line
 from also_selfsup.training.datamodule import LidarDataModule
 from also_selfsup.training.pretraining import PretrainingModule
+from also_selfsup.training.probing import probe_callbacks
 from also_selfsup.training.runs import Run, open_run
 from also_selfsup.training.trainer import build_trainer, fit
 
@@ -26,6 +27,7 @@ def pretrain(settings: Settings) -> Run:
         epochs=settings.training.max_epochs,
         val_interval=settings.val_interval,
         monitor="val/iou",
+        more=probe_callbacks(settings, run.folder),
     )
     fit(trainer, module, data, run)
     if trainer.is_global_zero:

@@ -5,7 +5,8 @@ up.
 Letters: N points, C classes, P query-support pairs, Q queries.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -84,57 +85,119 @@ class SegmentationMetrics(Metric):
         return {"miou": mean_iou(matrix), "fwiou": frequency_weighted_iou(matrix), **named}
 
 
+# Ends of the bands of range in which occupancy is scored, metres from the sensor; the last one is open.
+BANDS = (10.0, 20.0, 40.0)
+BAND_NAMES = ("0-10m", "10-20m", "20-40m", "40m-")
+
+
+def query_bands(fields: Mapping[str, Any]) -> Tensor:
+    """Tell in which of `BAND_NAMES` each query lies, by its distance to the sensor of its scan.
+
+    Args:
+        fields: `pos_non_manifold` (Q, 3) and its `_batch` (Q,), `sensor` (B, 3); metres, in one frame.
+
+    Returns:
+        (Q,) int64; a query at an end belongs to the band that begins there.
+    """
+    origins = fields["sensor"].index_select(0, fields["pos_non_manifold_batch"])
+    ranges = torch.linalg.vector_norm(fields["pos_non_manifold"] - origins, dim=1)
+    return torch.bucketize(ranges, torch.tensor(BANDS, device=ranges.device), right=True)
+
+
 class OccupancyMetrics(Metric):
-    """Scores of the pretext task from two confusion matrices (free, occupied) since the last reset.
+    """Scores of the pretext task from confusion matrices (free, occupied) since the last reset.
 
     `compute()` gives, over pairs as published, `iou/free`, `iou/occupied` and their mean `iou`; and
     `query_iou`, the mean for queries answered once, by the mean logit of their pairs (queries without a
-    support are left out).
+    support are left out). With `by_range` also `iou/<band>`, the mean over the pairs whose query lies in a
+    band of range; the bands' counts add up to those of `iou`.
     """
 
     full_state_update = False
     higher_is_better = True
     pair_matrix: Tensor
     query_matrix: Tensor
+    band_matrix: Tensor
 
-    def __init__(self) -> None:
-        """Start at zero."""
+    def __init__(self, *, by_range: bool = False) -> None:
+        """Start at zero.
+
+        Args:
+            by_range: Count by band of range too; `update` then needs `bands`.
+        """
         super().__init__()
+        self.by_range = by_range
         for name in ("pair_matrix", "query_matrix"):
             self.add_state(name, torch.zeros(2, 2, dtype=torch.int64), dist_reduce_fx="sum")
+        if by_range:
+            size = 2 * len(BAND_NAMES)
+            self.add_state("band_matrix", torch.zeros(size, size, dtype=torch.int64), dist_reduce_fx="sum")
 
-    def update(self, occupancy_logits: Tensor, pair_query: Tensor, *, occupancies: Tensor) -> None:
+    def update(
+        self,
+        occupancy_logits: Tensor,
+        pair_query: Tensor,
+        *,
+        occupancies: Tensor,
+        bands: Tensor | None = None,
+    ) -> None:
         """Add the pairs of a batch.
 
         Args:
             occupancy_logits: (P,) raw.
             pair_query: (P,) query of each pair, ascending.
             occupancies: (Q,) int64, 1 occupied, 0 free.
+            bands: (Q,) int64, see `query_bands`.
+
+        Raises:
+            ValueError: Bands are missing where they are counted.
         """
         logits = occupancy_logits.detach().float()
+        if self.by_range:
+            if bands is None:
+                raise ValueError("Scores by range need the bands of the queries (query_bands).")
+            counts = _count_bands(logits, pair_query, occupancies=occupancies, bands=bands)
+            self.band_matrix = self.band_matrix + counts
         if countable(logits):
             from also_selfsup.evaluation.occupancy_triton import count_occupancy  # needs Triton
 
             pairs, queries = count_occupancy(logits, pair_query, occupancies=occupancies).unbind()
-            self.pair_matrix, self.query_matrix = self.pair_matrix + pairs, self.query_matrix + queries
-            return
-        self.pair_matrix = self.pair_matrix + count_pairs(
-            occupancies[pair_query], (logits > 0).long(), class_count=2
-        )
-        logit_sum = torch.zeros(occupancies.shape[0], device=logits.device).index_add_(0, pair_query, logits)
-        answered = torch.zeros_like(occupancies).index_fill_(0, pair_query, 1)
-        # A third class takes the queries without a support, so that no row has to be picked out.
-        labels = torch.where(answered > 0, occupancies, 2)
-        self.query_matrix = (
-            self.query_matrix + count_pairs(labels, (logit_sum > 0).long(), class_count=3)[:2, :2]
-        )
+        else:
+            labels = occupancies[pair_query]
+            pairs = count_pairs(labels, (logits > 0).long(), class_count=2)
+            queries = _count_queries(logits, pair_query, occupancies=occupancies)
+        self.pair_matrix, self.query_matrix = self.pair_matrix + pairs, self.query_matrix + queries
 
     def compute(self) -> dict[str, Tensor]:
         """Give the scores; NaN where nothing was counted."""
         free, occupied = iou_per_class(self.pair_matrix)
-        return {
+        scores = {
             "iou": mean_iou(self.pair_matrix),
             "iou/free": free,
             "iou/occupied": occupied,
             "query_iou": mean_iou(self.query_matrix),
         }
+        if self.by_range:
+            for band, name in enumerate(BAND_NAMES):
+                rows = slice(2 * band, 2 * band + 2)
+                scores[f"iou/{name}"] = mean_iou(self.band_matrix[rows, rows])
+        return scores
+
+
+def _count_queries(logits: Tensor, pair_query: Tensor, *, occupancies: Tensor) -> Tensor:
+    """Count (2, 2) the queries, each answered by the sum of its pairs' logits (P,)."""
+    logit_sum = torch.zeros(occupancies.shape[0], device=logits.device).index_add_(0, pair_query, logits)
+    answered = torch.zeros_like(occupancies).index_fill_(0, pair_query, 1)
+    # A third class takes the queries without a support, so that no row has to be picked out.
+    labels = torch.where(answered > 0, occupancies, 2)
+    return count_pairs(labels, (logit_sum > 0).long(), class_count=3)[:2, :2]
+
+
+def _count_bands(logits: Tensor, pair_query: Tensor, *, occupancies: Tensor, bands: Tensor) -> Tensor:
+    """Count the pairs, two classes for each band in one matrix; rows of a negative query are no pairs."""
+    size = 2 * len(BAND_NAMES)
+    query = pair_query.clamp(min=0)
+    first = 2 * bands[query]
+    # One more class takes what is no pair, so that no row has to be picked out.
+    labels = torch.where(pair_query >= 0, first + occupancies[query], size)
+    return count_pairs(labels, first + (logits > 0), class_count=size + 1)[:size, :size]

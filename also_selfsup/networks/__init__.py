@@ -3,7 +3,13 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from also_selfsup.networks.backbone import Backbone, Encoder, freeze_but_classifier, replace_classifier
+from also_selfsup.networks.backbone import (
+    Backbone,
+    Encoder,
+    deepen_classifier,
+    freeze_but_classifier,
+    replace_classifier,
+)
 from also_selfsup.networks.interpnet import InterpNet
 from also_selfsup.networks.minkunet import MinkUNet18, MinkUNet18SC, MinkUNet34
 from also_selfsup.networks.second import SECOND
@@ -89,6 +95,7 @@ __all__ = [
     "InterpNet",
     "build_backbone",
     "build_decoder",
+    "deepen_classifier",
     "freeze_but_classifier",
     "replace_classifier",
 ]

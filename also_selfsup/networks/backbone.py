@@ -90,6 +90,11 @@ class Backbone(Encoder):
         latents: Tensor = self.classifier(self.backend.features(self.features(x)))
         return latents
 
+    def encode(self, batch: dict[str, Any]) -> Tensor:
+        """Compute what the classifier sees: (V, C), a row a voxel; nothing is prepared or recorded."""
+        voxel_x = batch["voxel_x"].to(self.classifier[0].weight.dtype)
+        return self.backend.features(self.features(self.backend.voxels(voxel_x, _cells(batch))))
+
     @abstractmethod
     def features(self, x: Voxels) -> Voxels:
         """Compute what the classifier sees: level-0 voxels in, level-0 voxels out."""
@@ -132,6 +137,19 @@ def replace_classifier(net: Backbone, out_channels: int) -> Backbone:
     old = cast(nn.Linear, net.classifier[0])
     new = nn.Linear(old.in_features, out_channels, device=old.weight.device, dtype=old.weight.dtype)
     net.classifier[0] = new
+    return net
+
+
+def deepen_classifier(net: Backbone) -> Backbone:
+    """Put a hidden layer of the features' width before the last one: the head of non-linear probing.
+
+    Returns:
+        The same network; `classifier.0` and `classifier.2` are its layers.
+    """
+    last = cast(nn.Linear, net.classifier[0])
+    width = last.in_features
+    hidden = nn.Linear(width, width, device=last.weight.device, dtype=last.weight.dtype)
+    net.classifier = nn.Sequential(hidden, nn.ReLU(), last)
     return net
 
 

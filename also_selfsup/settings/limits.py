@@ -26,6 +26,7 @@ def check(settings: Settings) -> Settings:
     _check_group(settings, "cfg")
     _check_voxel_size(settings.network.voxel_size)
     _check_view(settings.network)
+    _check_probes(settings)
     _check_batch_limit("limit_train_batches", settings.trainer.limit_train_batches)
     _check_batch_limit("limit_val_batches", settings.trainer.limit_val_batches)
     _check_together(settings)
@@ -138,6 +139,20 @@ def _check_view(network: Network) -> None:
         raise SettingsError(str(error)) from error
 
 
+def _check_probes(settings: Settings) -> None:
+    interval, split = settings.probes.interval, settings.probes.split or settings.val_split
+    if interval and settings.network.backbone in BIRDS_EYE:
+        raise SettingsError(
+            f"cfg.probes.interval={interval}: probes need features of points, and those of "
+            f"cfg.network.backbone={settings.network.backbone} belong to cells; set it to 0."
+        )
+    if interval and split == settings.train_split:
+        raise SettingsError(
+            f"cfg.probes.split={split}: the network trains on these scans (cfg.train_split); probe another "
+            "split, such as that of the validation."
+        )
+
+
 def _check_together(settings: Settings) -> None:
     downstream = settings.downstream
     if not settings.inputs:
@@ -150,6 +165,11 @@ def _check_together(settings: Settings) -> None:
     if downstream.linear_probe and downstream.checkpoint_name is None:
         raise SettingsError(
             "cfg.downstream.linear_probe=true: probing needs weights; set cfg.downstream.checkpoint_name."
+        )
+    if downstream.probe_hidden and not downstream.linear_probe:
+        raise SettingsError(
+            "cfg.downstream.probe_hidden=true: fine-tuning has no hidden layer; it goes with "
+            "cfg.downstream.linear_probe=true."
         )
     if settings.loss.recons_lambda == settings.loss.intensity_lambda == 0:
         raise SettingsError(

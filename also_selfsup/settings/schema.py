@@ -115,6 +115,19 @@ class Training:
 
 
 @dataclass(frozen=True)
+class Probes:
+    """Scores of frozen features on labelled scans while pre-training; no label trains the network."""
+
+    interval: int = option(0, "epochs between probes; 0: none, and no label is opened", low=0)
+    split: str | None = option(
+        None, "its first half is learnt from, its second half scored; null: as cfg.val_split"
+    )
+    scans: int = option(32, "most scans of each half", low=1)
+    points: int = option(512, "most labelled points of each of these scans", low=1)
+    neighbours: int = option(20, "points that vote in the k-NN classification", low=1)
+
+
+@dataclass(frozen=True)
 class Downstream:
     """Fine-tuning for semantic segmentation."""
 
@@ -130,6 +143,9 @@ class Downstream:
     checkpoint_name: str | None = option(None, "file in checkpoint_dir, as written by convert_models.py")
     lovasz: bool = option(False, "add the Lovasz-softmax term to the cross-entropy")
     linear_probe: bool = option(False, "train the classifier only; backbone and batch-norm stay as loaded")
+    probe_hidden: bool = option(
+        False, "a hidden layer before the classifier that linear_probe trains: an MLP"
+    )
 
 
 @dataclass(frozen=True)
@@ -192,11 +208,21 @@ class Settings:
     resume: str | None = option(
         None, "continue from this checkpoint; auto: from the last one of the newest run; null: begin anew"
     )
+    checkpoint_interval: int = option(
+        1, "epochs between writings of last.ckpt; that of the last epoch is always written", low=1
+    )
+    max_minutes: float | None = option(
+        None,
+        "a run stops with the epoch in which its time is over; cfg.resume=auto goes on",
+        unit="min",
+        above=0.0,
+    )
     data: Data = option(Data, "reading scans")
     transforms: Transforms = option(Transforms, "from points to the network's input")
     network: Network = option(Network, "backbone and decoder")
     loss: Loss = option(Loss, "weights of the pre-training losses")
     training: Training = option(Training, "pre-training")
+    probes: Probes = option(Probes, "probes of frozen features while pre-training")
     downstream: Downstream = option(Downstream, "fine-tuning")
     logging: Logging = option(Logging, "loggers")
     trainer: Trainer = option(Trainer, "options of Lightning's Trainer")

@@ -10,6 +10,8 @@ NOISE = (
     ".*smaller than the logging interval.*",
     ".*does not have many workers.*",
     ".*This DataLoader will create .* worker processes.*",
+    ".*module\\(s\\) in eval mode at the start of training.*",  # of a probe
+    ".*could not find the monitored key.*",  # of a run without validation
     ".*Trainer already configured with model summary callbacks.*",
 )
 

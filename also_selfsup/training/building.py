@@ -1,6 +1,6 @@
 """From settings to what a task is made of: its transforms and its network."""
 
-from also_selfsup.networks import Backbone, Encoder, build_backbone
+from also_selfsup.networks import Backbone, Encoder, build_backbone, deepen_classifier
 from also_selfsup.settings.limits import SettingsError
 from also_selfsup.settings.schema import Settings
 from also_selfsup.transforms.features import channel_count
@@ -37,7 +37,7 @@ def segmentation_network(settings: Settings, *, class_count: int) -> Backbone:
             "outputs belong to cells of a bird's-eye view, not to points: it cannot be fine-tuned for "
             "segmentation. Hand its weights to a detector with convert_models.py, or take another recipe."
         )
-    return net
+    return deepen_classifier(net) if settings.downstream.probe_hidden else net
 
 
 def pretraining_transforms(settings: Settings) -> PretrainingTransforms:

@@ -1,5 +1,6 @@
-"""Beside the training loop: rates, skipped scans, and checkpoints to the disk."""
+"""Beside the training loop: rates, limits of time, skipped scans, and checkpoints to the disk."""
 
+import logging
 import time
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from also_selfsup.checkpoints.writing import write_atomically
 from also_selfsup.data.scan import Batch
 from also_selfsup.data.skip_log import SkipLog
 from also_selfsup.training.runs import BEST, LAST
+
+logger = logging.getLogger(__name__)
 
 
 class Throughput(Callback):
@@ -31,7 +34,7 @@ class Throughput(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
-        """Count the batch; the validation that may follow the last one is no part of the rate."""
+        """Count the batch; a validation that follows the last one is no part of rate and seconds."""
         self.scans += len(batch["names"])
         self.seconds = time.perf_counter() - self.start
 
@@ -39,6 +42,7 @@ class Throughput(Callback):
         """Log the rate."""
         self.rate = self.scans * trainer.world_size / self.seconds if self.seconds else 0.0
         pl_module.log("train/scans_per_second", self.rate, prog_bar=True)
+        pl_module.log("train/seconds", self.seconds)
         if pl_module.device.type == "cuda":
             peak = torch.cuda.max_memory_allocated(pl_module.device) / 2**30
             pl_module.log("train/peak_memory_gib", peak)
@@ -78,14 +82,55 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         write_atomically(checkpoint, Path(path))
 
 
-def checkpoint_callbacks(folder: Path, *, monitor: str) -> list[ModelCheckpoint]:
+class TimeLimit(Callback):
+    """Ends a run with the epoch in which its time is over; its last checkpoint is that epoch's.
+
+    Args:
+        minutes: From now on.
+    """
+
+    def __init__(self, minutes: float) -> None:
+        self.minutes = minutes
+        self.end = time.monotonic() + 60 * minutes
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Look at the clock; processes stop together."""
+        finished, over = trainer.current_epoch + 1, time.monotonic() >= self.end
+        if trainer.strategy.reduce_boolean_decision(over, all=False) and finished != trainer.max_epochs:
+            trainer.should_stop = True
+            logger.warning(
+                "cfg.max_minutes=%g: stopped after %d of %s epochs; cfg.resume=auto goes on",
+                *(self.minutes, finished, trainer.max_epochs),
+            )
+
+
+class LastCheckpoint(ModelCheckpoint):
+    """Writes `last.ckpt` every so many epochs, and behind the last one, whatever ended the run.
+
+    Args:
+        folder: Of the run.
+        interval: Epochs.
+    """
+
+    def __init__(self, folder: Path, *, interval: int) -> None:
+        super().__init__(
+            dirpath=folder,
+            filename=LAST.removesuffix(".ckpt"),
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
+        )
+        self.interval = interval
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write, if it is time; callbacks of the other kinds have said by now whether the run stops."""
+        finished = trainer.current_epoch + 1
+        ends = finished == trainer.max_epochs or 0 <= trainer.max_steps <= trainer.global_step
+        if ends or trainer.should_stop or finished % self.interval == 0:
+            super().on_train_epoch_end(trainer, pl_module)
+
+
+def checkpoint_callbacks(folder: Path, *, monitor: str, interval: int = 1) -> list[ModelCheckpoint]:
     """Keep the last epoch and the one with the highest `monitor`; Hydra refuses file names with a `=`."""
-    last = ModelCheckpoint(
-        dirpath=folder,
-        filename=LAST.removesuffix(".ckpt"),
-        save_on_train_epoch_end=True,
-        enable_version_counter=False,
-    )
     best = ModelCheckpoint(
         dirpath=folder,
         filename=BEST.removesuffix(".ckpt"),
@@ -93,4 +138,4 @@ def checkpoint_callbacks(folder: Path, *, monitor: str) -> list[ModelCheckpoint]
         mode="max",
         enable_version_counter=False,
     )
-    return [best, last]
+    return [best, LastCheckpoint(folder, interval=interval)]

@@ -1,6 +1,7 @@
 """Beside the training loop: one row of figures an epoch, in logs_train.csv and logs_val.csv of a run."""
 
 import csv
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,17 +40,21 @@ class EpochLog(Checkpoint):
         metrics = trainer.callback_metrics
         figures = {key.removeprefix(prefix): float(metrics[key]) for key in metrics if key.startswith(prefix)}
         row = {"epoch": trainer.current_epoch, "step": trainer.global_step, **figures}
-        rows = [old for old in read_log(path) if int(old["epoch"]) < trainer.current_epoch] + [row]
-        partial = path.with_suffix(".partial")
-        with partial.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, fieldnames=list(dict.fromkeys(key for one in rows for key in one)))
-            writer.writeheader()
-            writer.writerows(rows)
-        partial.replace(path)
+        write_log(path, [old for old in read_log(path) if int(old["epoch"]) < trainer.current_epoch] + [row])
+
+
+def write_log(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows as CSV, all or nothing; a value that a row lacks is left empty."""
+    partial = path.with_suffix(".partial")
+    with partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(dict.fromkeys(key for one in rows for key in one)))
+        writer.writeheader()
+        writer.writerows(rows)
+    partial.replace(path)
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """Rows of a log written by `EpochLog`, oldest first, values as text; none where there is no file."""
+    """Rows of a log written by `write_log`, oldest first, values as text; none where there is no file."""
     if not path.is_file():
         return []
     with path.open(newline="", encoding="utf-8") as file:

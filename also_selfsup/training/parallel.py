@@ -1,14 +1,23 @@
-"""Beside the training loop: several small runs at once on a CPU, one process and one core for each."""
+"""Beside the training loop: several small runs at once, on a CPU's cores or sharing GPUs."""
 
 import multiprocessing
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import connection
 from typing import TypeVar
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from also_selfsup.settings.terminal import set_up_terminal
 
@@ -17,38 +26,79 @@ Result = TypeVar("Result")
 
 
 def run_all(
-    work: Callable[[Job], Result], jobs: Sequence[Job], *, title: str, console: Console
+    work: Callable[[Job], Result],
+    jobs: Sequence[Job],
+    *,
+    title: str,
+    console: Console,
+    workers: int | None = None,
+    on_result: Callable[[Result], object] | None = None,
 ) -> list[Result]:
-    """Do all jobs, as many at once as there are cores; on a GPU, or when there is one job only, in turns.
+    """Do all jobs, several at once: by default as many as there are cores, on a GPU in turns.
 
     A small network's step is made of many small operations, which two threads do hardly faster than one: two
-    runs beside one another take about half the time of two in turns.
+    runs beside one another take about half the time of two in turns. So it is on a GPU, which small runs
+    leave idle most of the time.
 
     Args:
         work: A function of a module; it and the jobs travel to other processes.
         jobs: What to hand to it.
         title: Shown before the bar.
         console: For the bar.
+        workers: Processes; None as above; 1 works in this one. They share the GPUs in turn, each sees one.
+        on_result: Called here with each result as it comes.
 
     Returns:
         The results, in the order of the jobs.
     """
-    workers = 1 if torch.cuda.is_available() else min(len(jobs), usable_cores())
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as progress:
+    usual = 1 if torch.cuda.is_available() else usable_cores()
+    workers = min(len(jobs), usual if workers is None else workers)
+    bar = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(TextColumn("{task.description}"), *bar, console=console) as progress:
         task = progress.add_task(title, total=len(jobs))
-        results: list[Result] = []
-        if workers == 1:
-            for job in jobs:
-                results.append(work(job))
-                progress.advance(task)
-            return results
-        context = multiprocessing.get_context("spawn")  # a fork would inherit torch's threads half alive
-        with ProcessPoolExecutor(workers, context, initializer=_set_up_worker) as pool:
-            for result in pool.map(work, jobs):
-                results.append(result)
-                progress.advance(task)
-        return results
+        found: dict[int, Result] = {}
+        for index, result in _in_turns(work, jobs) if workers <= 1 else _at_once(work, jobs, workers=workers):
+            found[index] = result
+            if on_result is not None:
+                on_result(result)
+            progress.advance(task)
+    return [found[index] for index in range(len(jobs))]
+
+
+def _in_turns(work: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterator[tuple[int, Result]]:
+    return ((index, work(job)) for index, job in enumerate(jobs))
+
+
+def _at_once(
+    work: Callable[[Job], Result], jobs: Sequence[Job], *, workers: int
+) -> Iterator[tuple[int, Result]]:
+    """Results as they come; the first error ends it, once the jobs that had begun are done."""
+    context = multiprocessing.get_context("spawn")  # a fork would inherit torch's threads half alive
+    devices = context.Queue()
+    for device in _shared_out(_visible_devices(), workers):
+        devices.put(device)
+    threads = max(usable_cores() // workers, 1) if torch.cuda.is_available() else 1
+    with ProcessPoolExecutor(
+        workers, context, initializer=_set_up_worker, initargs=(devices, threads)
+    ) as pool:
+        futures = {pool.submit(work, job): index for index, job in enumerate(jobs)}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _visible_devices() -> list[str]:
+    """Names of the GPUs as CUDA_VISIBLE_DEVICES has them."""
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = [str(number) for number in range(torch.cuda.device_count())]
+    return given.split(",")[: len(names)] if given else names
+
+
+def _shared_out(devices: Sequence[str], workers: int) -> list[str]:
+    """The GPU of each worker, in turn; none where there is none."""
+    return [devices[number % len(devices)] if devices else "" for number in range(workers)]
 
 
 def usable_cores() -> int:
@@ -57,6 +107,16 @@ def usable_cores() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-def _set_up_worker() -> None:
-    torch.set_num_threads(1)
+def _set_up_worker(devices: "multiprocessing.Queue[str]", threads: int) -> None:
+    if device := devices.get():
+        os.environ["CUDA_VISIBLE_DEVICES"] = device  # before this process first asks for a GPU
+    torch.set_num_threads(threads)
     set_up_terminal()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Wait until the process that started this one is gone, killed perhaps, and end then."""
+    if (parent := multiprocessing.parent_process()) is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)

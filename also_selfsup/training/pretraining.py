@@ -10,7 +10,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from also_selfsup.data.scan import Batch
-from also_selfsup.evaluation.iou import OccupancyMetrics
+from also_selfsup.evaluation.iou import OccupancyMetrics, query_bands
 from also_selfsup.losses.occupancy import weighted_losses
 from also_selfsup.losses.weighting import Share
 from also_selfsup.networks import build_decoder
@@ -29,6 +29,7 @@ class PretrainingModule(TaskModule):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings, metrics=OccupancyMetrics, bar=("iou",))
+        self.val_metrics = OccupancyMetrics(by_range=True)  # in training it would cost every step launches
         network = settings.network
         self.transforms = pretraining_transforms(settings)
         self.backbone = network_of(settings, out_channels=network.latent_size)
@@ -61,8 +62,13 @@ class PretrainingModule(TaskModule):
         return weighted_losses(fields, weights, share=share)
 
     def count(self, fields: dict[str, Any], metric: Metric) -> None:
-        """Intersection over union of free and occupied space."""
-        metric.update(fields["occupancy_logits"], fields["pair_query"], occupancies=fields["occupancies"])
+        """Intersection over union of free and occupied space; in validation by range too."""
+        metric.update(
+            fields["occupancy_logits"],
+            fields["pair_query"],
+            occupancies=fields["occupancies"],
+            bands=query_bands(fields) if metric is self.val_metrics else None,
+        )
 
     def configure_optimizers(self) -> Any:
         """AdamW with a constant rate."""

@@ -1,6 +1,7 @@
 """Around the modules: Lightning's Trainer with precision, loggers, checkpoints and callbacks of a run."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from also_selfsup.training.callbacks import (
     AtomicCheckpointIO,
     SkippedScans,
     Throughput,
+    TimeLimit,
     checkpoint_callbacks,
 )
 from also_selfsup.training.epoch_log import EpochLog
@@ -22,7 +24,13 @@ from also_selfsup.training.runs import Run
 
 
 def build_trainer(
-    settings: Settings, folder: Path, *, epochs: int, val_interval: int, monitor: str
+    settings: Settings,
+    folder: Path,
+    *,
+    epochs: int,
+    val_interval: int,
+    monitor: str,
+    more: Sequence[Callback] = (),
 ) -> Trainer:
     """The Trainer of a run.
 
@@ -32,19 +40,11 @@ def build_trainer(
         epochs: Most epochs.
         val_interval: Epochs between validations.
         monitor: Score by which the best checkpoint is chosen.
+        more: Callbacks of this kind of run.
     """
     options = settings.trainer
     loggers = _loggers(settings, folder)
-    callbacks: list[Callback] = [
-        Throughput(),
-        SkippedScans(),
-        EpochLog(folder),
-        *checkpoint_callbacks(folder, monitor=monitor),
-    ]
-    if loggers:
-        callbacks.append(LearningRateMonitor(logging_interval="epoch"))
-    if settings.logging.progress_bar:
-        callbacks.append(_progress_bar())
+    callbacks = _callbacks(settings, folder, monitor=monitor, more=more)
     return Trainer(
         default_root_dir=folder,
         accelerator=options.accelerator,
@@ -70,6 +70,23 @@ def build_trainer(
         enable_progress_bar=settings.logging.progress_bar,
         enable_model_summary=False,
     )
+
+
+def _callbacks(settings: Settings, folder: Path, *, monitor: str, more: Sequence[Callback]) -> list[Callback]:
+    found: list[Callback] = [
+        Throughput(),
+        SkippedScans(),
+        EpochLog(folder),
+        *more,
+        *checkpoint_callbacks(folder, monitor=monitor, interval=settings.checkpoint_interval),
+    ]
+    if settings.max_minutes is not None:
+        found.append(TimeLimit(settings.max_minutes))
+    if settings.logging.tensorboard or settings.logging.wandb:
+        found.append(LearningRateMonitor(logging_interval="epoch"))
+    if settings.logging.progress_bar:
+        found.append(_progress_bar())
+    return found
 
 
 def fit(trainer: Trainer, module: LightningModule, data: LightningDataModule, run: Run) -> None:

@@ -7,7 +7,14 @@ import torch
 from torch import Tensor
 from torchmetrics.classification import MulticlassConfusionMatrix
 
-from also_selfsup.evaluation.iou import OccupancyMetrics, SegmentationMetrics, predicted_classes
+from also_selfsup.evaluation import iou
+from also_selfsup.evaluation.iou import (
+    BAND_NAMES,
+    OccupancyMetrics,
+    SegmentationMetrics,
+    predicted_classes,
+    query_bands,
+)
 
 NAMES = ("ignore", "car", "person", "road", "never")
 
@@ -92,3 +99,55 @@ def test_occupancy_without_a_pair() -> None:
     metrics = OccupancyMetrics()
     metrics.update(torch.zeros(0), torch.zeros(0, dtype=torch.int64), occupancies=torch.tensor([0, 1]))
     assert metrics.compute()["iou"].isnan()
+
+
+def test_bands_of_range_by_brute_force() -> None:
+    generator = torch.Generator().manual_seed(1)
+    scans, queries, pairs = 3, 400, 5000
+    fields = {
+        "sensor": torch.randn(scans, 3, generator=generator),
+        "pos_non_manifold": 20 * torch.randn(queries, 3, generator=generator),
+        "pos_non_manifold_batch": torch.randint(scans, (queries,), generator=generator).sort().values,
+    }
+    occupancies = torch.randint(2, (queries,), generator=generator)
+    pair_query = torch.randint(queries, (pairs,), generator=generator)
+    logits = torch.randn(pairs, generator=generator)
+    metrics = OccupancyMetrics(by_range=True)
+    bands = query_bands(fields)
+    for part in (slice(0, 1800), slice(1800, None)):
+        metrics.update(logits[part], pair_query[part], occupancies=occupancies, bands=bands)
+    scores = metrics.compute()
+    counts = {name: [[0, 0], [0, 0]] for name in BAND_NAMES}
+    for logit, query in zip(logits.tolist(), pair_query.tolist(), strict=True):
+        sensor = fields["sensor"][fields["pos_non_manifold_batch"][query]]
+        distance = math.dist(fields["pos_non_manifold"][query].tolist(), sensor.tolist())
+        name = BAND_NAMES[(distance >= 10) + (distance >= 20) + (distance >= 40)]
+        counts[name][int(occupancies[query])][logit > 0] += 1
+    for name, ((a, b), (c, d)) in counts.items():
+        assert scores[f"iou/{name}"].item() == pytest.approx((a / (a + b + c) + d / (b + c + d)) / 2), name
+    assert metrics.band_matrix.view(4, 2, 4, 2).diagonal(dim1=0, dim2=2).sum(2).equal(metrics.pair_matrix)
+
+
+def test_a_query_at_an_end_belongs_to_the_band_behind_it() -> None:
+    fields = {
+        "sensor": torch.tensor([[1.0, 0.0, 0.0]]),
+        "pos_non_manifold": torch.tensor([[1.0, 0, 9.99], [11.0, 0, 0], [1.0, 40, 0], [1.0, -39.9, 0]]),
+        "pos_non_manifold_batch": torch.zeros(4, dtype=torch.int64),
+    }
+    assert query_bands(fields).tolist() == [0, 1, 3, 2]
+
+
+def test_bands_are_asked_for_where_they_are_counted() -> None:
+    assert not any(name in key for key in OccupancyMetrics().compute() for name in BAND_NAMES)
+    with pytest.raises(ValueError, match="need the bands"):
+        OccupancyMetrics(by_range=True).update(
+            torch.zeros(1), torch.zeros(1, dtype=torch.int64), occupancies=torch.tensor([1])
+        )
+
+
+def test_rows_of_no_query_are_no_pairs() -> None:
+    known = {"occupancies": torch.tensor([0, 1, 1]), "bands": torch.tensor([3, 0, 1])}
+    query, logits = torch.tensor([0, 1, 2, -1, -1]), torch.tensor([1.0, 2.0, -1.0, 5.0, -5.0])
+    counts = iou._count_bands(logits, query, **known)
+    assert counts.equal(iou._count_bands(logits[:3], query[:3], **known)) and counts.sum() == 3
+    assert counts[6, 7] == counts[1, 1] == counts[3, 2] == 1

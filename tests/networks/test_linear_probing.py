@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from also_selfsup.networks import freeze_but_classifier, replace_classifier
+from also_selfsup.networks import deepen_classifier, freeze_but_classifier, replace_classifier
 
 Make = Callable[..., Any]
 
@@ -47,3 +47,22 @@ def test_another_classifier_for_other_classes(make_batch: Make, make_net: Make) 
     assert net.state_dict()["stem.0.kernel"].equal(stem)
     expected = make_net("MinkUNet18SC", out_channels=17).state_dict()
     assert {k: v.shape for k, v in net.state_dict().items()} == {k: v.shape for k, v in expected.items()}
+
+
+def test_a_hidden_layer_before_the_classifier(make_batch: Make, make_net: Make) -> None:
+    net, batch = make_net("MinkUNet18SC", out_channels=5).eval(), make_batch()
+    last = net.classifier[0]
+    features = net.encode(batch).detach()
+    width = features.shape[1]
+    deep = freeze_but_classifier(deepen_classifier(net))
+    weights = dict(deep.classifier.named_parameters())
+    assert {name: tuple(w.shape) for name, w in weights.items()} == {
+        "0.weight": (width, width),
+        "0.bias": (width,),
+        "2.weight": (5, width),
+        "2.bias": (5,),
+    }
+    assert deep.classifier[2] is last and all(w.requires_grad for w in weights.values())
+    hidden = (features @ weights["0.weight"].t() + weights["0.bias"]).clamp(min=0)
+    expected = (hidden @ weights["2.weight"].t() + weights["2.bias"])[batch["voxel_to_pc_id"]]
+    torch.testing.assert_close(deep(batch)["latents"], expected)

@@ -58,6 +58,7 @@ CONTRADICTIONS = {
     "cfg.inputs=[]": "cfg.inputs=[]: the network needs",
     "cfg.downstream.checkpoint_name=x.ckpt": "cfg.downstream.checkpoint_dir=None and "
     "cfg.downstream.checkpoint_name=x.ckpt: both, or neither",
+    "cfg.downstream.probe_hidden=true": "cfg.downstream.probe_hidden=true: fine-tuning has no hidden layer",
     "cfg.downstream.linear_probe=true": "cfg.downstream.linear_probe=true: probing needs weights",
 }
 

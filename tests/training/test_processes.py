@@ -23,6 +23,9 @@ FIXED = [
     "cfg.trainer.limit_val_batches=0",
 ]
 
+# Done by the first process alone, while the other one waits.
+PROBES = ("cfg.probes.interval=1", "cfg.probes.split=val", "cfg.probes.points=50")
+
 
 def gradients(tmp_path: Path, overrides: list[str], *, processes: int) -> dict[str, torch.Tensor]:
     """Gradients of a fine-tuning's first step after the processes agreed; batch-norm is in evaluation."""
@@ -54,7 +57,7 @@ def test_two_processes_have_the_gradients_of_one(tiny: Callable[..., list[str]],
 def test_two_processes_share_a_run(
     tiny: Callable[..., list[str]], tmp_path: Path, start_script: Callable[..., "subprocess.Popen[str]"]
 ) -> None:
-    arguments = tiny("cfg.num_device=2", "cfg.training.batch_size=1", "cfg.training.max_epochs=1")
+    arguments = tiny("cfg.num_device=2", "cfg.training.batch_size=1", "cfg.training.max_epochs=1", *PROBES)
     process = start_script("train_selfsupervised", "cfg=nuscenes", *arguments)
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
@@ -62,4 +65,5 @@ def test_two_processes_share_a_run(
     folder = tmp_path / "Pretraining" / "nuscenes" / "version_0"
     assert (folder / "last.ckpt").is_file()
     assert [row["epoch"] for row in read_log(folder / "logs_train.csv")] == ["0"]
-    assert output.count("Next: python") == 1
+    assert output.count("Next: python") == output.count("probes after 1 epochs") == 1
+    assert [row["finished_epochs"] for row in read_log(folder / "logs_probe.csv")] == ["0", "1"]

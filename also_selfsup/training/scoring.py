@@ -1,0 +1,42 @@
+"""Behind fine-tuning: the weights of a finished run, scored on every point of a split."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from also_selfsup.checkpoints.pretrained import load_network
+from also_selfsup.evaluation.whole_split import score_split
+from also_selfsup.settings.schema import Settings
+from also_selfsup.training.building import segmentation_network, segmentation_transforms
+from also_selfsup.training.datamodule import whole_split_loader
+
+
+def score_weights(settings: Settings, weights: Path, *, split: str) -> tuple[Tensor, tuple[str, ...]]:
+    """Score a fine-tuned network as eval.py does.
+
+    Args:
+        settings: Of its run; `cfg.trainer.accelerator=cpu` keeps it off a GPU.
+        weights: `trained_model_NNN.ckpt`.
+        split: Of the data set.
+
+    Returns:
+        The confusion matrix (C, C), rows labels, on the CPU; and the C names of the classes.
+    """
+    loader, dataset = whole_split_loader(settings, split, labels=True)
+    net = segmentation_network(settings, class_count=len(dataset.class_names))
+    load_network(net, weights)
+    matrix = score_split(
+        net.to(task_device(settings)),
+        segmentation_transforms(settings),
+        batches=loader,
+        class_count=len(dataset.class_names),
+        seed=settings.seed,
+    )
+    return matrix.cpu(), dataset.class_names
+
+
+def task_device(settings: Settings) -> torch.device:
+    """A GPU if there is one and the settings allow it."""
+    usable = torch.cuda.is_available() and settings.trainer.accelerator in ("auto", "gpu", "cuda")
+    return torch.device("cuda" if usable else "cpu")
