@@ -41,12 +41,14 @@ APPENDED = {
     **dict.fromkeys(TRAINING, TINY),
     "simulator": "--scenes train=1,verifying=1,val=1 --frames-per-scene 2 --azimuth-steps 48 --quiet".split(),
     "eval": ["--device", "cpu"],
+    "visualize": ["--device", "cpu", "--cell", "1"],
 }
 CLOSING = {
     "train_selfsupervised": r"Next: python also_selfsup/convert_models\.py --ckpt \S+/last\.ckpt",
     "train_downstream_semseg": r"Next: python also_selfsup/convert_models\.py --downstream --ckpt \S+",
     "convert_models": r"next: python also_selfsup/(train_downstream_semseg|eval)\.py .*_001\.ckpt",
     "eval": r"(Scores: \S+trained_model_001_val_scores\.csv|Predictions of 2 scans: \S+)",
+    "visualize": r"Wrote scene\.html, .* into \S+/visualization/\S+\. Open: \S+/scene\.html",
     "simulator": r"Simulated scans in (\S+/)?data/street",
 }
 
