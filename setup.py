@@ -23,6 +23,8 @@ REQUIRED = [
     "matplotlib>=3.7",
     # Progress bars and tables in the terminal (Lightning's RichProgressBar wants 12.3).
     "rich>=12.3",
+    # Marching cubes, for the surface that visualize.py shows. 0.22 is the first with wheels for Python 3.12.
+    "scikit-image>=0.22,<1",
     # Event files next to the CSV logs.
     "tensorboard>=2.11",
 ]
@@ -74,7 +76,11 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["also_selfsup", "also_selfsup.*"]),
-    package_data={"also_selfsup.data.splits": ["*"], "also_selfsup": ["py.typed"]},
+    package_data={
+        "also_selfsup.data.splits": ["*"],
+        "also_selfsup.reporting": ["*.html", "*.css", "*.js"],
+        "also_selfsup": ["py.typed"],
+    },
     install_requires=REQUIRED,
     extras_require=EXTRAS,
 )

@@ -13,7 +13,6 @@ from rich.table import Table
 from torch import Tensor
 
 from also_selfsup.checkpoints.convert import convert
-from also_selfsup.checkpoints.naming import BACKBONE, DECODER
 from also_selfsup.checkpoints.pretrained import load_file
 from also_selfsup.data.simulator.once import Simulation, simulate_once
 from also_selfsup.evaluation.confusion import save_scores
@@ -29,6 +28,7 @@ from also_selfsup.train_selfsupervised import pretrain
 from also_selfsup.training.datamodule import open_dataset
 from also_selfsup.training.parallel import run_all
 from also_selfsup.training.pretraining import PretrainingModule
+from also_selfsup.training.restoring import restore_pretraining
 from also_selfsup.training.runs import Run
 from also_selfsup.training.scoring import score_weights
 
@@ -161,10 +161,7 @@ def by_start(jobs: Sequence[Trial], results: Sequence[Result]) -> dict[str, list
 
 def pretrained_module(settings: Settings, run: Run) -> PretrainingModule:
     """Backbone and decoder with the weights of the pre-training's last epoch."""
-    module = PretrainingModule(settings)
-    load_file(module.backbone, run.last, prefix=BACKBONE)
-    load_file(module.decoder, run.last, prefix=DECODER)
-    return module
+    return restore_pretraining(settings, run.last)
 
 
 def conclude(demo: Demo, console: Console) -> None:

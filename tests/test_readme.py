@@ -42,6 +42,7 @@ APPENDED = {
     "simulator": "--scenes train=1,verifying=1,val=1 --frames-per-scene 2 --azimuth-steps 48 --quiet".split(),
     "eval": ["--device", "cpu"],
     "label_efficiency": [*TINY, "fractions=[1]", "seeds=1"],
+    "visualize": ["--device", "cpu", "--cell", "1"],
 }
 CLOSING = {
     "train_selfsupervised": r"Next: python also_selfsup/convert_models\.py --ckpt \S+/last\.ckpt",
@@ -49,6 +50,7 @@ CLOSING = {
     "convert_models": r"next: python also_selfsup/(train_downstream_semseg|eval)\.py .*_001\.ckpt",
     "eval": r"(Scores: \S+trained_model_001_val_scores\.csv|Predictions of 2 scans: \S+)",
     "label_efficiency": r"Written: \S+/LabelEfficiency/nuscenes/label_efficiency\.png",
+    "visualize": r"Wrote scene\.html, .* into \S+/visualization/\S+\. Open: \S+/scene\.html",
     "simulator": r"Simulated scans in (\S+/)?data/street",
 }
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from also_selfsup.data.scan import Batch, Scan, collate
+from also_selfsup.reporting.dense import CHUNK, answer
 from also_selfsup.training.pretraining import PretrainingModule
-from also_selfsup.transforms.randomness import step_generator
 
 AXES = "xyz"
 
@@ -84,9 +84,8 @@ def encode(module: PretrainingModule, scan: Scan) -> dict[str, Any]:
         return {**fields, **module.backbone(fields)}
 
 
-@torch.no_grad()
 def occupancy(
-    module: PretrainingModule, fields: Mapping[str, Any], *, queries: Tensor, chunk: int = 16384
+    module: PretrainingModule, fields: Mapping[str, Any], *, queries: Tensor, chunk: int = CHUNK
 ) -> Tensor:
     """Probability that space is occupied: the mean over the predictions of each query's pairs.
 
@@ -99,25 +98,7 @@ def occupancy(
     Returns:
         (Q,) float32 in [0, 1] on the CPU; NaN (unknown) for a query without a support within the radius.
     """
-    chunks = torch.split(queries, max(1, chunk))
-    parts = [_mean_probability(module, fields, part.to(module.device)) for part in chunks]
-    return torch.cat(parts) if parts else torch.zeros(0)
-
-
-def _mean_probability(module: PretrainingModule, fields: Mapping[str, Any], queries: Tensor) -> Tensor:
-    """The answers of one chunk; which supports count where there are many is drawn anew for each chunk."""
-    count = queries.shape[0]
-    asked = {
-        **fields,
-        "pos_non_manifold": queries,
-        "pos_non_manifold_batch": torch.zeros(count, dtype=torch.int64, device=queries.device),
-    }
-    generator = step_generator(seed=module.settings.seed, epoch=0, rank=0, step=0, device=queries.device)
-    answer = module.decoder(asked, generator=generator)
-    probabilities = answer["occupancy_logits"].float().sigmoid()
-    total = torch.zeros(count, device=queries.device).index_add_(0, answer["pair_query"], probabilities)
-    pairs = torch.bincount(answer["pair_query"], minlength=count)
-    return torch.where(pairs > 0, total / pairs, torch.nan).cpu()
+    return answer(module, fields, queries=queries, chunk=chunk).occupancy
 
 
 def ask_planes(module: PretrainingModule, scan: Scan, planes: Sequence[Plane]) -> list[NDArray[np.float32]]:
