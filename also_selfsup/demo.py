@@ -13,7 +13,6 @@ from rich.table import Table
 from torch import Tensor
 
 from also_selfsup.checkpoints.convert import convert
-from also_selfsup.checkpoints.pretrained import load_file
 from also_selfsup.data.simulator.once import Simulation, simulate_once
 from also_selfsup.evaluation.confusion import save_scores
 from also_selfsup.reporting.comparison import Comparison

@@ -32,7 +32,7 @@ from also_selfsup.sparseconv.native_plans import (
     tabled,
 )
 from also_selfsup.sparseconv.native_products import convolve
-from also_selfsup.sparseconv.native_recording import Recorder, recordable
+from also_selfsup.sparseconv.native_recording import Recorder, trained_whole
 from also_selfsup.sparseconv.native_shadows import Shadows
 from also_selfsup.sparseconv.native_strides import downsample
 from also_selfsup.sparseconv.native_tiled import BLOCK, PairsPlan, convolve_tiled, suits, tiling
@@ -125,8 +125,8 @@ class NativeBackend(Backend):
         from also_selfsup.sparseconv.native_pyramid import build_tables
         from also_selfsup.sparseconv.native_triton_points import points_by_voxel
 
-        recorded = self.recorder is not None and recordable(network)
-        room = self.recorder.make_room if self.recorder and recorded else (lambda sizes: sizes)
+        whole = self.recorder is not None and trained_whole(network) is not None
+        room = self.recorder.make_room if self.recorder and whole else (lambda sizes: sizes)
         tables = build_tables(coords.int().contiguous(), depth=halvings, room=room)
         if tables is None:
             return None

@@ -103,8 +103,8 @@ class Recorder:
             (V, L); in recorded passes valid until the next one.
         """
         padded = functional.pad(feats, (0, 0, 0, tables.layout.sizes.rows[0] - len(feats)))
-        parameters = list(network.parameters())
-        if not (self.records and _records_now(feats) and recordable(network)):
+        parameters = trained_whole(network) if self.records and _records_now(feats) else None
+        if parameters is None:
             return step(padded, tables)
         if tables.layout.sizes != self.room:  # made while the network was evaluated, say
             return step(padded, tables)
@@ -156,15 +156,15 @@ class _Replay(torch.autograd.Function):
         return (None, None, None, None, *fresh)
 
 
-def recordable(network: nn.Module) -> bool:
-    """Whether all of the network trains, in the way that the fused steps compute."""
-    return (
-        all(
-            parameter.requires_grad and parameter.dtype == torch.float32 for parameter in network.parameters()
-        )
-        and all(module.training for module in network.modules())
-        and not any(isinstance(module, nn.SyncBatchNorm) for module in network.modules())
-    )
+def trained_whole(network: nn.Module) -> list[nn.Parameter] | None:
+    """The parameters, if all of the network trains, in the way that the fused steps compute; else None."""
+    parameters: list[nn.Parameter] = []
+    for module in network.modules():
+        if not module.training or isinstance(module, nn.SyncBatchNorm):
+            return None
+        parameters += module.parameters(recurse=False)
+    fit = all(parameter.requires_grad and parameter.dtype == torch.float32 for parameter in parameters)
+    return parameters if fit else None
 
 
 def _records_now(feats: Tensor) -> bool:
