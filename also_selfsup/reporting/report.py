@@ -69,11 +69,13 @@ class Picture:
         path: The file; its content becomes part of the page.
         caption: What to see in it.
         description: For those who cannot see it.
+        narrow: Half as wide as the page.
     """
 
     path: Path
     caption: str
     description: str
+    narrow: bool = False
 
     def html(self) -> str:
         """As HTML.
@@ -85,8 +87,9 @@ class Picture:
         if not content.startswith(b"\x89PNG\r\n\x1a\n"):
             raise ValueError(f"{self.path}: not a PNG file; write the picture as PNG.")
         data = base64.b64encode(content).decode("ascii")
+        opening = '<figure class="narrow">' if self.narrow else "<figure>"
         return (
-            f'<figure><img src="data:image/png;base64,{data}" alt="{escape(self.description)}">'
+            f'{opening}<img src="data:image/png;base64,{data}" alt="{escape(self.description)}">'
             f"<figcaption>{escape(self.caption)}</figcaption></figure>"
         )
 
@@ -108,6 +111,24 @@ class Commands:
 
 
 @dataclass(frozen=True)
+class Listing:
+    """A long text that is folded on screen and open on paper.
+
+    Attributes:
+        title: What it is; a click on it opens the text.
+        text: Shown as it is.
+    """
+
+    title: str
+    text: str
+
+    def html(self) -> str:
+        """As HTML."""
+        text = f"<pre><code>{escape(self.text)}</code></pre>"
+        return f"<details><summary>{escape(self.title)}</summary>\n{text}</details>"
+
+
+@dataclass(frozen=True)
 class Section:
     """A part of the page.
 
@@ -117,7 +138,7 @@ class Section:
     """
 
     heading: str
-    parts: Sequence[Text | Table | Picture | Commands]
+    parts: Sequence[Text | Table | Picture | Commands | Listing]
 
     def html(self) -> str:
         """As HTML."""
@@ -126,7 +147,7 @@ class Section:
 
 
 def write_report(path: Path, sections: Sequence[Section], *, title: str, subtitle: str = "") -> Path:
-    """Write the page.
+    """Write the page, whole or not at all.
 
     Args:
         path: HTML file; its folder is made.
@@ -150,8 +171,9 @@ def write_report(path: Path, sections: Sequence[Section], *, title: str, subtitl
         f"{body}\n</main>\n</body>\n</html>\n"
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page, encoding="utf-8")
-    return path
+    partial = path.with_suffix(".partial")
+    partial.write_text(page, encoding="utf-8")
+    return partial.replace(path)
 
 
 def _broken(line: str) -> str:
