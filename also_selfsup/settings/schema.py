@@ -140,6 +140,13 @@ class Logging:
     wandb: bool = option(False, "Weights & Biases (pip install 'also-selfsup[logging]')")
     wandb_project: str = option("also_selfsup", "project of Weights & Biases")
     progress_bar: bool = option(True, "bar with rate and time left")
+    report: bool = option(True, "report.html with curves and pictures, drawn at every validation")
+    picture_scans: int = option(
+        2, "validation scans around which pre-training draws the predicted occupancy; 0: none", low=0
+    )
+    picture_seconds: float = option(
+        20.0, "at each validation, no picture of the network is begun after this time", unit="s", low=0.0
+    )
 
 
 @dataclass(frozen=True)

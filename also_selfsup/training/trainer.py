@@ -1,6 +1,7 @@
 """Around the modules: Lightning's Trainer with precision, loggers, checkpoints and callbacks of a run."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,13 @@ from also_selfsup.training.runs import Run
 
 
 def build_trainer(
-    settings: Settings, folder: Path, *, epochs: int, val_interval: int, monitor: str
+    settings: Settings,
+    folder: Path,
+    *,
+    epochs: int,
+    val_interval: int,
+    monitor: str,
+    more: Sequence[Callback] = (),
 ) -> Trainer:
     """The Trainer of a run.
 
@@ -32,6 +39,7 @@ def build_trainer(
         epochs: Most epochs.
         val_interval: Epochs between validations.
         monitor: Score by which the best checkpoint is chosen.
+        more: Callbacks of later stations, which come after the others.
     """
     options = settings.trainer
     loggers = _loggers(settings, folder)
@@ -40,6 +48,7 @@ def build_trainer(
         SkippedScans(),
         EpochLog(folder),
         *checkpoint_callbacks(folder, monitor=monitor),
+        *more,
     ]
     if loggers:
         callbacks.append(LearningRateMonitor(logging_interval="epoch"))
