@@ -43,17 +43,7 @@ def build_trainer(
     """
     options = settings.trainer
     loggers = _loggers(settings, folder)
-    callbacks: list[Callback] = [
-        Throughput(),
-        SkippedScans(),
-        EpochLog(folder),
-        *checkpoint_callbacks(folder, monitor=monitor),
-        *more,
-    ]
-    if loggers:
-        callbacks.append(LearningRateMonitor(logging_interval="epoch"))
-    if settings.logging.progress_bar:
-        callbacks.append(_progress_bar())
+    callbacks = _callbacks(settings, folder, monitor=monitor, logs=bool(loggers))
     return Trainer(
         default_root_dir=folder,
         accelerator=options.accelerator,
@@ -63,7 +53,7 @@ def build_trainer(
         precision=resolve_precision(settings.precision, options.accelerator),
         plugins=[AtomicCheckpointIO()],
         logger=loggers,
-        callbacks=callbacks,
+        callbacks=[*callbacks, *more],
         max_epochs=epochs,
         max_steps=options.max_steps,
         check_val_every_n_epoch=val_interval,
@@ -93,6 +83,21 @@ def resolve_precision(precision: str, accelerator: str) -> Any:
     if accelerator == "cpu" or not torch.cuda.is_available():
         return "32-true"
     return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
+
+
+def _callbacks(settings: Settings, folder: Path, *, monitor: str, logs: bool) -> list[Callback]:
+    """What stands beside the loop in every run; `logs` says whether there is a logger to write to."""
+    found: list[Callback] = [
+        Throughput(),
+        SkippedScans(),
+        EpochLog(folder),
+        *checkpoint_callbacks(folder, monitor=monitor),
+    ]
+    if logs:
+        found.append(LearningRateMonitor(logging_interval="epoch"))
+    if settings.logging.progress_bar:
+        found.append(_progress_bar())
+    return found
 
 
 def _loggers(settings: Settings, folder: Path) -> list[Logger]:
