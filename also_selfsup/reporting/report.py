@@ -38,11 +38,13 @@ class Table:
         header: Names of the columns.
         rows: As many cells each as the header has; columns of numbers are set to the right.
         caption: What the table shows, with units.
+        wrap: The cells are sentences and names of files: as wide as the page, broken wherever needed.
     """
 
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
     caption: str
+    wrap: bool = False
 
     def __post_init__(self) -> None:
         for row in self.rows:
@@ -55,8 +57,9 @@ class Table:
         cells = zip(self.header, sides, strict=True)
         head = "".join(f'<th scope="col"{side}>{escape(name)}</th>' for name, side in cells)
         body = "\n".join(f"<tr>{_row_html(row, sides)}</tr>" for row in self.rows)
+        opening = '<table class="wrap">' if self.wrap else "<table>"
         return (
-            f'<div class="wide"><table><caption>{escape(self.caption)}</caption>\n'
+            f'<div class="wide">{opening}<caption>{escape(self.caption)}</caption>\n'
             f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>"
         )
 

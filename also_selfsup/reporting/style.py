@@ -31,6 +31,8 @@ th, td { padding: .35rem 1rem .35rem 0; border-bottom: 1px solid var(--line); te
   vertical-align: top; }
 thead th { font-size: .92rem; border-bottom: 2px solid var(--line); white-space: nowrap; }
 tbody th { font-weight: 400; white-space: nowrap; }
+table.wrap { max-width: none; font-size: .95rem; }
+table.wrap th, table.wrap td { white-space: normal; overflow-wrap: anywhere; min-width: 9rem; }
 .number { white-space: nowrap; text-align: right; padding-left: 1rem; }
 pre { background: var(--tint); border: 1px solid var(--line); border-radius: 4px; padding: .9rem 1.1rem;
   overflow-x: auto; font: .9rem/1.55 ui-monospace, "SF Mono", Consolas, "DejaVu Sans Mono", monospace; }
