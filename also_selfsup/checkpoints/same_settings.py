@@ -9,7 +9,7 @@ from typing import Any
 from also_selfsup.checkpoints.next_command import override, short
 from also_selfsup.settings.files import flat_values
 from also_selfsup.settings.run import load, recipes
-from also_selfsup.settings.schema import Settings
+from also_selfsup.settings.schema import Inspect, Settings
 
 # Settings, or groups of them, that say which scans there are and how they are read.
 OF_DATA = (
@@ -46,6 +46,13 @@ def inspect_command(settings: Settings, *, labels: bool) -> str:
     kept = [word for word in changes if word.partition("=")[0].removeprefix("cfg.").startswith(OF_DATA)]
     words = [f"cfg={name}", *kept, *(["--labels"] if labels else [])]
     return shlex.join(["python", "also_selfsup/inspect_data.py", *words])
+
+
+def train_command(settings: Settings, *, labels: bool) -> str:
+    """Command that trains with the settings of an inspection."""
+    script = "train_downstream_semseg" if labels else "train_selfsupervised"
+    name, changes = recipe_and_changes(replace(settings, inspect=Inspect()))
+    return shlex.join(["python", f"also_selfsup/{script}.py", f"cfg={name}", *changes])
 
 
 def resume_command(script: str, settings: Settings, checkpoint: Path) -> str:

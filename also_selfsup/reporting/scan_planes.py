@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from also_selfsup.data.examination import ground_height
 from also_selfsup.data.scan import Scan
 from also_selfsup.reporting.occupancy import Plane, encode, occupancy
 from also_selfsup.training.pretraining import PretrainingModule
@@ -21,16 +22,6 @@ DEPTH, HEIGHT = 1.0, 5.0  # metres below and above the ground that the vertical 
 CHUNK = 4096  # queries between two looks at the clock
 
 
-def ground_height(scan: Scan) -> float:
-    """Height of the ground near the sensor, metres: the z that one point in twenty lies below.
-
-    Taken from the points 3 to 25 m away, or from all where there are none; the scan has at least one point.
-    """
-    away = np.hypot(scan.pos[:, 0] - scan.sensor[0], scan.pos[:, 1] - scan.sensor[1])
-    near = scan.pos[(away > 3) & (away < 25), 2]
-    return float(np.quantile(near if len(near) else scan.pos[:, 2], 0.05))
-
-
 def planes_of(scan: Scan, *, extent: Sequence[float] | None = None) -> tuple[Plane, Plane]:
     """A slice parallel to the ground, and a vertical one along the axis in which the scan reaches farther.
 
@@ -39,7 +30,7 @@ def planes_of(scan: Scan, *, extent: Sequence[float] | None = None) -> tuple[Pla
         extent: The box that the network sees, six numbers in metres; None: it sees everything.
     """
     x, y = (_window(float(scan.sensor[axis]), axis, extent=extent) for axis in (0, 1))
-    ground = round(ground_height(scan), 2)
+    ground = round(ground_height(scan.pos, scan.sensor), 2)
     spread_x, spread_y = np.quantile(np.abs(scan.pos[:, :2] - scan.sensor[:2]), 0.8, axis=0)
     along_x = bool(spread_x >= spread_y)
     across: Literal["x", "y"] = "y" if along_x else "x"

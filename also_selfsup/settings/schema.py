@@ -150,6 +150,16 @@ class Logging:
 
 
 @dataclass(frozen=True)
+class Inspect:
+    """What inspect_data.py looks at; trainings do not ask for it."""
+
+    labels: bool = option(False, "labels too, on the splits of fine-tuning; short: --labels")
+    max_scans: int | None = option(
+        None, "scans of each split, spread evenly; null: all; short: max_scans=N", low=1
+    )
+
+
+@dataclass(frozen=True)
 class Trainer:
     """Options handed to Lightning's Trainer as they are; null leaves its default."""
 
@@ -206,4 +216,5 @@ class Settings:
     training: Training = option(Training, "pre-training")
     downstream: Downstream = option(Downstream, "fine-tuning")
     logging: Logging = option(Logging, "loggers")
+    inspect: Inspect = option(Inspect, "looking over a data set")
     trainer: Trainer = option(Trainer, "options of Lightning's Trainer")

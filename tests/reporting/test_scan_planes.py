@@ -7,9 +7,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from also_selfsup.data.examination import ground_height
 from also_selfsup.data.scan import Scan
 from also_selfsup.reporting.occupancy import ask_planes
-from also_selfsup.reporting.scan_planes import CHUNK, ask, ground_height, planes_of
+from also_selfsup.reporting.scan_planes import CHUNK, ask, planes_of
 from also_selfsup.settings.run import load
 from also_selfsup.training.pretraining import PretrainingModule
 
@@ -34,7 +35,7 @@ def street() -> Scan:
 
 
 def test_slices_lie_by_the_ground_and_along_the_street(street: Scan) -> None:
-    assert ground_height(street) == pytest.approx(-1.7, abs=0.02)
+    assert ground_height(street.pos, street.sensor) == pytest.approx(-1.7, abs=0.02)
     level, upright = planes_of(street)
     assert level.across == "z" and level.at == pytest.approx(-0.9, abs=0.03)
     assert (level.horizontal, level.vertical) == ((-20, 20), (-20, 20))
