@@ -26,8 +26,11 @@ TINY = [
     "cfg.data.val_stride=1",
     "cfg.logging.tensorboard=false",
     "cfg.logging.progress_bar=false",
+    "cfg.logging.picture_scans=1",
     "cfg.trainer.accelerator=cpu",
 ]
+
+ONE_STEP = ["cfg.trainer.max_steps=1", "cfg.logging.report=false"]
 
 
 def small_box(recipe: str) -> str:
@@ -46,6 +49,8 @@ def two_steps(recipe: str, root: Path, results: Path) -> Run:
     names = [name for name in state["state_dict"] if name.startswith("backbone.backbone_")]
     assert state["global_step"] == 2 and len(names) == 156
     assert all(state["state_dict"][name].isfinite().all() for name in names)
+    report = run.report.read_text("utf-8")  # of a bird's-eye view there are pictures too
+    assert (run.folder / "pictures" / "occupancy_scan_1.png").is_file() and "Left out" not in report
     return run
 
 
@@ -70,7 +75,7 @@ def test_a_step_on_real_frames(
 ) -> None:
     overrides = ["cfg.training.batch_size=1"] if folder == "kitti3d" else []
     places = [f"cfg.dataset_root={shared_data / folder}", f"cfg.save_dir={tmp_path}"]
-    run = pretrain(load(recipe, [*TINY, *places, small_box(recipe), *overrides, "cfg.trainer.max_steps=1"]))
+    run = pretrain(load(recipe, [*TINY, *places, small_box(recipe), *overrides, *ONE_STEP]))
     state = torch.load(run.last, weights_only=True)
     assert state["global_step"] == 1
     assert all(value.isfinite().all() for value in state["state_dict"].values() if value.is_floating_point())
