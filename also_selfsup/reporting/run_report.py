@@ -38,7 +38,9 @@ class RunReport(Checkpoint):
     def __init__(self, script: str, data: LidarDataModule, run: Run, artist: Artist) -> None:
         self.script, self.data, self.run, self.artist = script, data, run, artist
         self.drawn = Drawn()
+        self.curves: list[Picture] = []
         self.seconds: list[float] = []
+        self._step_of_curves = -1
         self._validated = False
         self._notes: list[str] = []
 
@@ -75,11 +77,8 @@ class RunReport(Checkpoint):
     def _write(self, trainer: Trainer, module: LightningModule, *, attempts: Attempts, state: State) -> None:
         """Write the page; parts that fail are left out, and named at its end."""
         settings, folder = self.data.settings, self.run.folder
-        curves: list[Picture] = []
-        for wanted in self.artist.curves:
-            draw = partial(draw_curves, folder, wanted, to=folder / PICTURES)
-            if (picture := attempts(f"curves of {wanted.name}", draw)) is not None:
-                curves.append(picture)
+        if trainer.global_step != self._step_of_curves:
+            self.curves, self._step_of_curves = self._draw_curves(attempts), trainer.global_step
         best = attempts("result", lambda: result(folder, self.artist.score))
         closing = attempts(
             "figures and settings",
@@ -94,7 +93,7 @@ class RunReport(Checkpoint):
             ),
         )
         sections = [
-            Section("How it goes", [*([best] if best else []), *curves]),
+            Section("How it goes", [*([best] if best else []), *self.curves]),
             *self.drawn.sections,
             *(closing or []),
             *_left_out(attempts.notes),
@@ -103,6 +102,14 @@ class RunReport(Checkpoint):
         page = partial(write_report, folder / REPORT, sections, title=title, subtitle=state.sentence())
         attempts("page", page)
         self._notes = attempts.notes
+
+    def _draw_curves(self, attempts: Attempts) -> list[Picture]:
+        found, folder = [], self.run.folder
+        for wanted in self.artist.curves:
+            draw = partial(draw_curves, folder, wanted, to=folder / PICTURES)
+            if (picture := attempts(f"curves of {wanted.name}", draw)) is not None:
+                found.append(picture)
+        return found
 
     def _log_pictures(self, trainer: Trainer, attempts: Attempts) -> None:
         for logger in trainer.loggers:
