@@ -41,6 +41,7 @@ details { margin: 1rem 0; } summary { cursor: pointer; color: var(--accent); fon
   :root { --ink: #000; --soft: #444; --page: #fff; --line: #bbb; --tint: #fff; --accent: #000; }
   body { font-size: 10.5pt; } main { max-width: none; padding: 0; }
   figure, table, .result, tr { break-inside: avoid; } h2 { break-after: avoid; }
+  figure img { width: auto; max-width: 100%; max-height: 20cm; } details pre { columns: 2; }
   pre { white-space: pre-wrap; overflow-wrap: anywhere; } details::details-content { display: block;
   content-visibility: visible; block-size: auto; } summary { list-style: none; color: var(--ink); } }
 """
