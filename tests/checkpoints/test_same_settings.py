@@ -13,7 +13,7 @@ from also_selfsup.settings.schema import Settings
 CASES = [
     ("nuscenes", []),
     ("nuscenes", ["cfg.name=street", "cfg.dataset_root='a b/c=d, (e)'", "cfg.training.batch_size=3"]),
-    ("kitti3d_second", ["cfg.network.extent=[0,-8,-3,16,8,1]", "cfg.network.voxel_size=[0.1,0.1,0.2]"]),
+    ("kitti3d_second", ["cfg.network.extent=[0,-8,-3,16,8,3]", "cfg.network.voxel_size=[0.1,0.1,0.2]"]),
     ("demo", ["cfg.trainer.limit_val_batches=null", "cfg.logging.tensorboard=false", "cfg.seed=7"]),
     ("folder", ["cfg.data.columns=[x,y,z,intensity]", "cfg.inputs=[pos]", "cfg.network.voxel_size=0.3"]),
 ]
