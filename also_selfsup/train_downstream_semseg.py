@@ -9,6 +9,7 @@ from rich.console import Console
 
 from also_selfsup.checkpoints.next_command import convert_command
 from also_selfsup.checkpoints.pretrained import load_backbone
+from also_selfsup.reporting.run_report import run_report
 from also_selfsup.settings.run import entry, resolve_path
 from also_selfsup.settings.schema import Settings
 from also_selfsup.training.closing import closing_line
@@ -36,6 +37,7 @@ def finetune(settings: Settings, *, quiet: bool = False) -> Run:
         epochs=stage.max_epochs,
         val_interval=stage.val_interval or settings.val_interval,
         monitor="val/miou",
+        more=run_report("train_downstream_semseg", data, run),
     )
     fit(trainer, module, data, run)
     if trainer.is_global_zero and not quiet:

@@ -4,6 +4,7 @@ from rich.console import Console
 
 from also_selfsup.checkpoints.next_command import convert_command
 from also_selfsup.checkpoints.pretrained import load_start
+from also_selfsup.reporting.run_report import run_report
 from also_selfsup.settings.run import entry, resolve_path
 from also_selfsup.settings.schema import Settings
 from also_selfsup.training.closing import closing_line
@@ -27,7 +28,7 @@ def pretrain(settings: Settings) -> Run:
         epochs=settings.training.max_epochs,
         val_interval=settings.val_interval,
         monitor="val/iou",
-        more=probe_callbacks(settings, run.folder),
+        more=[*probe_callbacks(settings, run.folder), *run_report("train_selfsupervised", data, run)],
     )
     fit(trainer, module, data, run)
     if trainer.is_global_zero:

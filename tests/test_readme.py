@@ -36,6 +36,7 @@ cfg.manifold_points=300 cfg.non_manifold_points=60 cfg.transforms.grid_size=0.5 
 cfg.network.backbone=SPVCNN0p5 cfg.network.latent_size=8 cfg.training.batch_size=2 cfg.downstream.batch_size=2
 cfg.training.max_epochs=1 cfg.downstream.max_epochs=1 cfg.val_interval=1 cfg.downstream.val_interval=1
 cfg.threads=0 cfg.num_device=1 cfg.trainer.accelerator=cpu cfg.logging.progress_bar=false
+cfg.logging.picture_scans=0
 """.split()
 APPENDED = {
     **dict.fromkeys(TRAINING, TINY),
@@ -43,6 +44,7 @@ APPENDED = {
     "eval": ["--device", "cpu"],
     "label_efficiency": [*TINY, "fractions=[1]", "seeds=1"],
     "visualize": ["--device", "cpu", "--cell", "1"],
+    "inspect_data": ["cfg.threads=0", "cfg.logging.progress_bar=false"],
 }
 CLOSING = {
     "train_selfsupervised": r"Next: python also_selfsup/convert_models\.py --ckpt \S+/last\.ckpt",
@@ -51,6 +53,7 @@ CLOSING = {
     "eval": r"(Scores: \S+trained_model_001_val_scores\.csv|Predictions of 2 scans: \S+)",
     "label_efficiency": r"Written: \S+/LabelEfficiency/nuscenes/label_efficiency\.png",
     "visualize": r"Wrote scene\.html, .* into \S+/visualization/\S+\. Open: \S+/scene\.html",
+    "inspect_data": r"All 4 scans were looked at: no problem found\. Report: \S+/nuscenes/report\.html",
     "simulator": r"Simulated scans in (\S+/)?data/street",
 }
 
@@ -203,6 +206,8 @@ def test_commands_run_as_written(checkout: Path) -> None:
         "Downstream/semantickitti/pretrained_backbone_001_skip100/version_0",
         "Downstream/street/pretrained_backbone_001_skip1/version_0",
     }
+    pages = {path.parent for path in checkout.rglob("report.html")}
+    assert {checkout / "results" / run for run in runs} == pages - {checkout / "results/Inspection/nuscenes"}
     for ending in ("*_lidarseg.bin", "*.label"):
         assert len(list((checkout / "submission").rglob(ending))) == 2
 

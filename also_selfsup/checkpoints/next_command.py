@@ -49,15 +49,15 @@ def fine_tune_command(weights: Path, settings: Settings | None) -> str:
     """Command that fine-tunes from `weights`, with the recipe and changes of the pre-training."""
     words = [
         *_recipe_and_changes(settings),
-        _override("downstream.checkpoint_dir", short(weights.parent)),
-        _override("downstream.checkpoint_name", weights.name),
+        override("downstream.checkpoint_dir", short(weights.parent)),
+        override("downstream.checkpoint_name", weights.name),
     ]
     return shlex.join(["python", "also_selfsup/train_downstream_semseg.py", *words])
 
 
 def pretrain_command(weights: Path) -> str:
     """Command that pre-trains from `weights`; the recipe is for the user to choose."""
-    words = ["cfg=RECIPE", _override("training.init_from", short(weights))]
+    words = ["cfg=RECIPE", override("training.init_from", short(weights))]
     return shlex.join(["python", "also_selfsup/train_selfsupervised.py", *words])
 
 
@@ -106,13 +106,15 @@ def _recipe_and_changes(settings: Settings | None) -> list[str]:
         return ["cfg=RECIPE"]
     now = flat_values(settings)
     if settings.name not in recipes():
-        return ["cfg=RECIPE", *(_override(key, now[key]) for key in SHARED)]
+        return ["cfg=RECIPE", *(override(key, now[key]) for key in SHARED)]
     before = flat_values(load(settings.name))
-    return [f"cfg={settings.name}", *(_override(key, now[key]) for key in SHARED if now[key] != before[key])]
+    return [f"cfg={settings.name}", *(override(key, now[key]) for key in SHARED if now[key] != before[key])]
 
 
-def _override(key: str, value: Any) -> str:
+def override(key: str, value: Any) -> str:
     """A word of Hydra's command line; a value with a character of its grammar stands in quotes."""
+    if value is None:
+        return f"cfg.{key}=null"
     text = f"[{','.join(map(str, value))}]" if isinstance(value, list) else str(value)
     if not isinstance(value, list) and not re.fullmatch(r"[\w./+:~-]+", text):
         text = "'" + re.sub(r"(\\+)(?='|$)", r"\1\1", text).replace("'", "\\'") + "'"

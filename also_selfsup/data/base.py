@@ -60,6 +60,7 @@ class LidarDataset(Dataset[Scan], ABC):
     # None: `read_points` gives [0, 1]. A number: divides, and what is above 1 then is refused, or clipped.
     own_intensity_scale: ClassVar[float | None] = None
     clips_intensities: ClassVar[bool] = False
+    shares_frames: ClassVar[bool] = False  # its own lists put some frames into several splits
     # These four, `label_file` and `submission_path` only where points have labels.
     label_map: ClassVar[LabelMap | None] = None
     class_names: ClassVar[tuple[str, ...]] = ()  # by training label; the first is "ignore"
@@ -140,6 +141,15 @@ class LidarDataset(Dataset[Scan], ABC):
             if not self._skips:
                 raise
             return empty_scan(self.name(index), labelled=self.labels, finding=str(error))
+
+    def read(self, index: int) -> Scan:
+        """Read a frame; a bad one is refused whatever `on_bad_scan` says.
+
+        Raises:
+            ScanError: Its file, or its labels, are missing or bad.
+            IndexError: There is no such frame.
+        """
+        return self._read(range(len(self))[index])
 
     def name(self, index: int) -> str:
         """Name of a frame: its file, relative to the root."""

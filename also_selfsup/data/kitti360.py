@@ -46,6 +46,7 @@ class KITTI360(LidarDataset):
     """
 
     splits = ("train", "val")
+    shares_frames = True
     columns = 4
     read_points = read_kitti_points
     source = (

@@ -56,11 +56,16 @@ class SegmentationMetrics(Metric):
     labels), `fwiou` (frequency-weighted) and `iou/<class name>` (NaN for a class that does not occur),
     float64 scalars in [0, 1]. Points labelled 0 are ignored. Row 0 of `matrix` still tells what was predicted
     for them.
+
+    Attributes:
+        matrix: (C, C) counts of this process since the last reset.
+        scored: (C, C) counts that `compute` last saw, of all processes; a reset leaves them. None before.
     """
 
     full_state_update = False
     higher_is_better = True
     matrix: Tensor
+    scored: Tensor | None
 
     def __init__(self, class_names: Sequence[str]) -> None:
         """Start at zero.
@@ -70,6 +75,7 @@ class SegmentationMetrics(Metric):
         """
         super().__init__()
         self.class_names = tuple(class_names)
+        self.scored = None
         count = len(self.class_names)
         self.add_state("matrix", torch.zeros(count, count, dtype=torch.int64), dist_reduce_fx="sum")
 
@@ -79,6 +85,7 @@ class SegmentationMetrics(Metric):
 
     def compute(self) -> dict[str, Tensor]:
         """Give the scores."""
+        self.scored = self.matrix
         matrix = labelled(self.matrix)
         iou = iou_per_class(matrix)
         named = {f"iou/{name}": iou[index] for index, name in enumerate(self.class_names) if index > 0}

@@ -38,11 +38,13 @@ class Table:
         header: Names of the columns.
         rows: As many cells each as the header has; columns of numbers are set to the right.
         caption: What the table shows, with units.
+        wrap: The cells are sentences and names of files: as wide as the page, broken wherever needed.
     """
 
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
     caption: str
+    wrap: bool = False
 
     def __post_init__(self) -> None:
         for row in self.rows:
@@ -55,8 +57,9 @@ class Table:
         cells = zip(self.header, sides, strict=True)
         head = "".join(f'<th scope="col"{side}>{escape(name)}</th>' for name, side in cells)
         body = "\n".join(f"<tr>{_row_html(row, sides)}</tr>" for row in self.rows)
+        opening = '<table class="wrap">' if self.wrap else "<table>"
         return (
-            f'<div class="wide"><table><caption>{escape(self.caption)}</caption>\n'
+            f'<div class="wide">{opening}<caption>{escape(self.caption)}</caption>\n'
             f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>"
         )
 
@@ -69,11 +72,13 @@ class Picture:
         path: The file; its content becomes part of the page.
         caption: What to see in it.
         description: For those who cannot see it.
+        narrow: Half as wide as the page.
     """
 
     path: Path
     caption: str
     description: str
+    narrow: bool = False
 
     def html(self) -> str:
         """As HTML.
@@ -85,8 +90,9 @@ class Picture:
         if not content.startswith(b"\x89PNG\r\n\x1a\n"):
             raise ValueError(f"{self.path}: not a PNG file; write the picture as PNG.")
         data = base64.b64encode(content).decode("ascii")
+        opening = '<figure class="narrow">' if self.narrow else "<figure>"
         return (
-            f'<figure><img src="data:image/png;base64,{data}" alt="{escape(self.description)}">'
+            f'{opening}<img src="data:image/png;base64,{data}" alt="{escape(self.description)}">'
             f"<figcaption>{escape(self.caption)}</figcaption></figure>"
         )
 
@@ -108,6 +114,24 @@ class Commands:
 
 
 @dataclass(frozen=True)
+class Listing:
+    """A long text that is folded on screen and open on paper.
+
+    Attributes:
+        title: What it is; a click on it opens the text.
+        text: Shown as it is.
+    """
+
+    title: str
+    text: str
+
+    def html(self) -> str:
+        """As HTML."""
+        text = f"<pre><code>{escape(self.text)}</code></pre>"
+        return f"<details><summary>{escape(self.title)}</summary>\n{text}</details>"
+
+
+@dataclass(frozen=True)
 class Section:
     """A part of the page.
 
@@ -117,7 +141,7 @@ class Section:
     """
 
     heading: str
-    parts: Sequence[Text | Table | Picture | Commands]
+    parts: Sequence[Text | Table | Picture | Commands | Listing]
 
     def html(self) -> str:
         """As HTML."""
@@ -126,7 +150,7 @@ class Section:
 
 
 def write_report(path: Path, sections: Sequence[Section], *, title: str, subtitle: str = "") -> Path:
-    """Write the page.
+    """Write the page, whole or not at all.
 
     Args:
         path: HTML file; its folder is made.
@@ -150,8 +174,9 @@ def write_report(path: Path, sections: Sequence[Section], *, title: str, subtitl
         f"{body}\n</main>\n</body>\n</html>\n"
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page, encoding="utf-8")
-    return path
+    partial = path.with_suffix(".partial")
+    partial.write_text(page, encoding="utf-8")
+    return partial.replace(path)
 
 
 def _broken(line: str) -> str:

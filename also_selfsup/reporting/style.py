@@ -20,6 +20,7 @@ p { max-width: 44rem; margin: 0 0 1rem; }
 figure { margin: 1.5rem 0; }
 figure img { display: block; width: 100%; height: auto; background: #ffffff; border: 1px solid var(--line);
   border-radius: 4px; padding: .6rem; }
+figure.narrow img { width: 50%; min-width: 20rem; }
 figcaption, caption { color: var(--soft); font-size: .95rem; line-height: 1.45; max-width: 44rem;
   text-align: left; }
 figcaption { margin-top: .5rem; }
@@ -30,12 +31,17 @@ th, td { padding: .35rem 1rem .35rem 0; border-bottom: 1px solid var(--line); te
   vertical-align: top; }
 thead th { font-size: .92rem; border-bottom: 2px solid var(--line); white-space: nowrap; }
 tbody th { font-weight: 400; white-space: nowrap; }
+table.wrap { max-width: none; font-size: .95rem; }
+table.wrap th, table.wrap td { white-space: normal; overflow-wrap: anywhere; min-width: 9rem; }
 .number { white-space: nowrap; text-align: right; padding-left: 1rem; }
 pre { background: var(--tint); border: 1px solid var(--line); border-radius: 4px; padding: .9rem 1.1rem;
   overflow-x: auto; font: .9rem/1.55 ui-monospace, "SF Mono", Consolas, "DejaVu Sans Mono", monospace; }
+details { margin: 1rem 0; } summary { cursor: pointer; color: var(--accent); font-weight: 600; }
 @media print {
   :root { --ink: #000; --soft: #444; --page: #fff; --line: #bbb; --tint: #fff; --accent: #000; }
   body { font-size: 10.5pt; } main { max-width: none; padding: 0; }
   figure, table, .result, tr { break-inside: avoid; } h2 { break-after: avoid; }
-  pre { white-space: pre-wrap; overflow-wrap: anywhere; } }
+  figure img { width: auto; max-width: 100%; max-height: 20cm; } details pre { columns: 2; }
+  pre { white-space: pre-wrap; overflow-wrap: anywhere; } details::details-content { display: block;
+  content-visibility: visible; block-size: auto; } summary { list-style: none; color: var(--ink); } }
 """

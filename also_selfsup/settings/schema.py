@@ -156,6 +156,23 @@ class Logging:
     wandb: bool = option(False, "Weights & Biases (pip install 'also-selfsup[logging]')")
     wandb_project: str = option("also_selfsup", "project of Weights & Biases")
     progress_bar: bool = option(True, "bar with rate and time left")
+    report: bool = option(True, "report.html with curves and pictures, drawn at every validation")
+    picture_scans: int = option(
+        2, "validation scans around which pre-training draws the predicted occupancy; 0: none", low=0
+    )
+    picture_seconds: float = option(
+        20.0, "at each validation, no picture of the network is begun after this time", unit="s", low=0.0
+    )
+
+
+@dataclass(frozen=True)
+class Inspect:
+    """What inspect_data.py looks at; trainings do not ask for it."""
+
+    labels: bool = option(False, "labels too, on the splits of fine-tuning; short: --labels")
+    max_scans: int | None = option(
+        None, "scans of each split, spread evenly; null: all; short: max_scans=N", low=1
+    )
 
 
 @dataclass(frozen=True)
@@ -225,4 +242,5 @@ class Settings:
     probes: Probes = option(Probes, "probes of frozen features while pre-training")
     downstream: Downstream = option(Downstream, "fine-tuning")
     logging: Logging = option(Logging, "loggers")
+    inspect: Inspect = option(Inspect, "looking over a data set")
     trainer: Trainer = option(Trainer, "options of Lightning's Trainer")

@@ -1,4 +1,4 @@
-"""After the last step: one line that says what was done, how well, and what to type next."""
+"""After the last step: a few lines that say what was done, how well, and what to type next."""
 
 from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
@@ -8,7 +8,7 @@ from also_selfsup.training.runs import Run
 
 
 def closing_line(trainer: Trainer, run: Run, next_command: str) -> str:
-    """Epochs, steps, rate, best score, skipped scans, folder, and the next command."""
+    """Epochs, steps, rate, best score, skipped scans, folder, report, and the next command."""
     parts = [f"{trainer.current_epoch} epochs, {trainer.global_step} steps"]
     for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set by Lightning's connector
         if isinstance(callback, Throughput) and callback.rate > 0:
@@ -17,4 +17,6 @@ def closing_line(trainer: Trainer, run: Run, next_command: str) -> str:
             parts.append(f"{callback.found.count} bad scans skipped")
         if isinstance(callback, ModelCheckpoint) and callback.best_model_score is not None:
             parts.append(f"best {callback.monitor} {float(callback.best_model_score):.4f}")
-    return f"Done: {', '.join(parts)}. Results in {run.folder}\nNext: {next_command}"
+    results = f"Done: {', '.join(parts)}. Results in {run.folder}"
+    report = f"\nReport: {run.report}" if run.report.is_file() else ""
+    return f"{results}{report}\nNext: {next_command}"

@@ -1,7 +1,7 @@
 """Where a run's results lie, and which checkpoint it continues from.
 
 `save_dir/Pretraining/<name>/version_k/` and `save_dir/Downstream/<name>/<start>/version_k/` hold config.yaml,
-the logs and the checkpoints `last.ckpt` (every epoch) and `best.ckpt`.
+the logs, the checkpoints `last.ckpt` (every epoch) and `best.ckpt`, and report.html with its pictures.
 """
 
 import logging
@@ -18,6 +18,8 @@ logger = logging.getLogger(__name__)
 
 LAST = "last.ckpt"
 BEST = "best.ckpt"
+REPORT = "report.html"
+PICTURES = "pictures"  # of the report
 # Lightning starts the other processes of a node from the first one's environment: they join its folder.
 FOLDER_OF_FIRST_PROCESS = "ALSO_SELFSUP_RUN_FOLDER"
 
@@ -33,6 +35,11 @@ class Run:
     def last(self) -> Path:
         """The checkpoint of the last finished epoch."""
         return self.folder / LAST
+
+    @property
+    def report(self) -> Path:
+        """The page about the run, if it was drawn."""
+        return self.folder / REPORT
 
 
 def open_run(settings: Settings, *parts: str) -> Run:

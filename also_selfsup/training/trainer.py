@@ -40,11 +40,11 @@ def build_trainer(
         epochs: Most epochs.
         val_interval: Epochs between validations.
         monitor: Score by which the best checkpoint is chosen.
-        more: Callbacks of this kind of run.
+        more: Callbacks of this kind of run, which come after the others.
     """
     options = settings.trainer
     loggers = _loggers(settings, folder)
-    callbacks = _callbacks(settings, folder, monitor=monitor, more=more)
+    callbacks = [*_callbacks(settings, folder, monitor=monitor, logs=bool(loggers)), *more]
     return Trainer(
         default_root_dir=folder,
         accelerator=options.accelerator,
@@ -54,7 +54,7 @@ def build_trainer(
         precision=resolve_precision(settings.precision, options.accelerator),
         plugins=[AtomicCheckpointIO()],
         logger=loggers,
-        callbacks=callbacks,
+        callbacks=[*callbacks, *more],
         max_epochs=epochs,
         max_steps=options.max_steps,
         check_val_every_n_epoch=val_interval,
@@ -72,23 +72,6 @@ def build_trainer(
     )
 
 
-def _callbacks(settings: Settings, folder: Path, *, monitor: str, more: Sequence[Callback]) -> list[Callback]:
-    found: list[Callback] = [
-        Throughput(),
-        SkippedScans(),
-        EpochLog(folder),
-        *more,
-        *checkpoint_callbacks(folder, monitor=monitor, interval=settings.checkpoint_interval),
-    ]
-    if settings.max_minutes is not None:
-        found.append(TimeLimit(settings.max_minutes))
-    if settings.logging.tensorboard or settings.logging.wandb:
-        found.append(LearningRateMonitor(logging_interval="epoch"))
-    if settings.logging.progress_bar:
-        found.append(_progress_bar())
-    return found
-
-
 def fit(trainer: Trainer, module: LightningModule, data: LightningDataModule, run: Run) -> None:
     """Train, from the run's checkpoint if it continues one; nothing in that file is executed."""
     trainer.fit(module, datamodule=data, ckpt_path=run.checkpoint, weights_only=True)
@@ -101,6 +84,23 @@ def resolve_precision(precision: str, accelerator: str) -> Any:
     if accelerator == "cpu" or not torch.cuda.is_available():
         return "32-true"
     return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
+
+
+def _callbacks(settings: Settings, folder: Path, *, monitor: str, logs: bool) -> list[Callback]:
+    """What stands beside the loop in every run; `logs` says whether there is a logger to write to."""
+    found: list[Callback] = [
+        Throughput(),
+        SkippedScans(),
+        EpochLog(folder),
+        *checkpoint_callbacks(folder, monitor=monitor, interval=settings.checkpoint_interval),
+    ]
+    if settings.max_minutes is not None:
+        found.append(TimeLimit(settings.max_minutes))
+    if logs:
+        found.append(LearningRateMonitor(logging_interval="epoch"))
+    if settings.logging.progress_bar:
+        found.append(_progress_bar())
+    return found
 
 
 def _loggers(settings: Settings, folder: Path) -> list[Logger]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 # Shortest first; each prints a table of ratios taken in one run.
-BENCHMARKS = ("transforms", "decoder", "sparseconv_cpu", "simulator", "nuscenes_index")
+BENCHMARKS = ("transforms", "run_report", "decoder", "sparseconv_cpu", "simulator", "nuscenes_index")
 
 
 def main() -> None:

@@ -26,6 +26,7 @@ TINY = [
     "cfg.threads=0",
     "cfg.logging.tensorboard=false",
     "cfg.logging.progress_bar=false",
+    "cfg.logging.report=false",
     "cfg.trainer.accelerator=cpu",
 ]
 

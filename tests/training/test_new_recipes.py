@@ -25,6 +25,7 @@ TWO_STEPS = [
     "cfg.threads=0",
     "cfg.logging.tensorboard=false",
     "cfg.logging.progress_bar=false",
+    "cfg.logging.report=false",
     "cfg.trainer.accelerator=cpu",
 ]
 

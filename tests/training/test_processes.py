@@ -57,7 +57,13 @@ def test_two_processes_have_the_gradients_of_one(tiny: Callable[..., list[str]],
 def test_two_processes_share_a_run(
     tiny: Callable[..., list[str]], tmp_path: Path, start_script: Callable[..., "subprocess.Popen[str]"]
 ) -> None:
-    arguments = tiny("cfg.num_device=2", "cfg.training.batch_size=1", "cfg.training.max_epochs=1", *PROBES)
+    arguments = tiny(
+        "cfg.num_device=2",
+        "cfg.training.batch_size=1",
+        "cfg.training.max_epochs=1",
+        "cfg.logging.report=true",
+        *PROBES,
+    )
     process = start_script("train_selfsupervised", "cfg=nuscenes", *arguments)
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
@@ -65,5 +71,9 @@ def test_two_processes_share_a_run(
     folder = tmp_path / "Pretraining" / "nuscenes" / "version_0"
     assert (folder / "last.ckpt").is_file()
     assert [row["epoch"] for row in read_log(folder / "logs_train.csv")] == ["0"]
-    assert output.count("Next: python") == output.count("probes after 1 epochs") == 1
+    assert output.count("probes after 1 epochs") == 1
     assert [row["finished_epochs"] for row in read_log(folder / "logs_probe.csv")] == ["0", "1"]
+    assert output.count("Next: python") == output.count("Report: ") == 1
+    names = {path.name for path in (folder / "pictures" / "epochs").iterdir()}
+    assert names == {"occupancy_1_epoch_00000.npz", "occupancy_2_epoch_00000.npz"}
+    assert "Left out" not in (folder / "report.html").read_text("utf-8")

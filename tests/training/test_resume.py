@@ -44,7 +44,11 @@ def test_killed_run_repeats_the_unbroken_one(
     process.communicate()
     assert len(figures(broken / RUN, "train")) < 4, "the run ended before it could be killed"
 
-    finish(start_script, *tiny(EPOCHS, "cfg.resume=auto", save_dir=broken))
+    # Drawn now, as the unbroken one was not: pictures leave no trace in what is learnt.
+    drawn = ["cfg.logging.report=true", "cfg.logging.picture_scans=1"]
+    said = finish(start_script, *tiny(EPOCHS, "cfg.resume=auto", *drawn, save_dir=broken))
+    assert f"Report: {broken / RUN / 'report.html'}" in said
+    assert list((broken / RUN / "pictures" / "epochs").glob("occupancy_1_epoch_0000[123].npz"))
     assert not (broken / RUN.with_name("version_1")).exists()
     for stage in ("train", "val"):
         assert len(figures(unbroken / RUN, stage)) == 4

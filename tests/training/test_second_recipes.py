@@ -26,8 +26,11 @@ TINY = [
     "cfg.data.val_stride=1",
     "cfg.logging.tensorboard=false",
     "cfg.logging.progress_bar=false",
+    "cfg.logging.report=false",
     "cfg.trainer.accelerator=cpu",
 ]
+
+DRAWN = ["cfg.logging.report=true", "cfg.logging.picture_scans=1"]
 
 
 def small_box(recipe: str) -> str:
@@ -38,10 +41,10 @@ def small_box(recipe: str) -> str:
     return f"cfg.network.extent=[{2 * x:g},{-2 * y:g},{low},{6 * x:g},{2 * y:g},{high}]"
 
 
-def two_steps(recipe: str, root: Path, results: Path) -> Run:
+def two_steps(recipe: str, root: Path, results: Path, *more: str) -> Run:
     """Pre-train; the weights after two steps are finite and are all of OpenPCDet's."""
     places = [f"cfg.dataset_root={root}", f"cfg.save_dir={results}"]
-    run = pretrain(load(recipe, [*TINY, *places, small_box(recipe)]))
+    run = pretrain(load(recipe, [*TINY, *places, small_box(recipe), *more]))
     state = torch.load(run.last, weights_only=True)
     names = [name for name in state["state_dict"] if name.startswith("backbone.backbone_")]
     assert state["global_step"] == 2 and len(names) == 156
@@ -56,7 +59,10 @@ def test_two_steps_on_simulated_scans(tmp_path: Path, recipe: str) -> None:
     if recipe == "once_raw_small_second":
         scenes = {"raw_small": 4, "val": 1}
     simulate(tmp_path / "data", layout=SPLITS[recipe], scenes=scenes, frames_per_scene=1, azimuth_steps=200)
-    run = two_steps(recipe, tmp_path / "data", tmp_path / "results")
+    drawn = recipe == "kitti3d_second"  # of a bird's-eye view there are pictures too
+    run = two_steps(recipe, tmp_path / "data", tmp_path / "results", *(DRAWN if drawn else []))
+    assert (run.folder / "pictures" / "occupancy_scan_1.png").is_file() == drawn
+    assert not drawn or "Left out" not in run.report.read_text("utf-8")
     lines = (run.folder / "logs_train.csv").read_text().splitlines()
     loss = float(lines[1].split(",")[lines[0].split(",").index("loss")])
     assert np.isfinite(loss) and loss > 0
