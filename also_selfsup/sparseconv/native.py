@@ -18,24 +18,16 @@ from torch.nn import functional
 
 from also_selfsup.sparseconv import units
 from also_selfsup.sparseconv.interface import Backend, Geometry, Triple, Voxels
-from also_selfsup.sparseconv.kernels import as_cells, cell_count
+from also_selfsup.sparseconv.kernels import as_cells
 from also_selfsup.sparseconv.native_fused import Source, Step, evaluate_unit, fusible, train_unit
 from also_selfsup.sparseconv.native_layout import Tables
-from also_selfsup.sparseconv.native_levels import Origin, Pyramid, Workspace, first_level
-from also_selfsup.sparseconv.native_maps import submanifold_map
-from also_selfsup.sparseconv.native_pairs import KernelMap
-from also_selfsup.sparseconv.native_plans import (
-    Plan,
-    downsample_by_table,
-    pyramid_of,
-    submanifold_plan,
-    tabled,
-)
+from also_selfsup.sparseconv.native_levels import Pyramid, Workspace, first_level
+from also_selfsup.sparseconv.native_plans import pyramid_of
 from also_selfsup.sparseconv.native_products import convolve
 from also_selfsup.sparseconv.native_recording import Recorder, trained_whole
 from also_selfsup.sparseconv.native_shadows import Shadows
-from also_selfsup.sparseconv.native_strides import downsample
-from also_selfsup.sparseconv.native_tiled import BLOCK, PairsPlan, convolve_tiled, suits, tiling
+from also_selfsup.sparseconv.native_tiled import BLOCK, convolve_tiled, suits, tiling
+from also_selfsup.sparseconv.native_ways import pairs_of, plan_of
 
 
 @dataclass(frozen=True)
@@ -196,7 +188,9 @@ class NativeBackend(Backend):
         feats, cells = _whole_blocks(own.feats.to(units.autocast_dtype(own.feats)), kernel)
         if not isinstance(norm, nn.BatchNorm1d) or not fusible(feats, cells, norm):
             return units.compose(x, kernel, geometry=geometry, norm=norm, residual=residual, relu=relu)
-        plan, to = (None, own.index) if kernel.dim() == 2 else _plan(own, geometry)
+        plan, to = (
+            (None, own.index) if kernel.dim() == 2 else plan_of(own.pyramid, own.index, geometry=geometry)
+        )
         step = Step(
             cells=self.shadows.of(cells, feats.dtype),
             plan=plan,
@@ -221,52 +215,6 @@ def _whole_blocks(feats: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor]:
     return functional.pad(feats, (0, missing)), functional.pad(kernel, (0, 0, 0, missing))
 
 
-def _plan(x: NativeVoxels, geometry: Geometry) -> tuple[Plan, int]:
-    """The pairs of a convolution for the tiled kernels, and the level of its result."""
-    level = x.pyramid.levels[x.index]
-    if tabled(level, geometry):
-        if geometry.kind == "submanifold":
-            return submanifold_plan(level), x.index
-        if geometry.kind == "upsample":
-            origin = _origin(x, geometry)
-            return origin.plan.swapped(), origin.level
-        coarse = downsample_by_table(x.pyramid, x.index, geometry=geometry)
-        made = x.pyramid.levels[coarse].origin
-        if made is not None and made.plan is not None:
-            return made.plan, coarse
-    pairs, to = _pairs(x, geometry)
-    return PairsPlan(pairs, cell_count=cell_count(geometry.size)), to
-
-
-def _pairs(x: NativeVoxels, geometry: Geometry) -> tuple[KernelMap, int]:
-    """The pairs of a convolution, and the level of its result."""
-    if geometry.kind == "submanifold":
-        return submanifold_map(x.pyramid.levels[x.index], geometry.size), x.index
-    if geometry.kind == "downsample":
-        coarse = downsample(x.pyramid, x.index, geometry=geometry)
-        origin = x.pyramid.levels[coarse].origin
-        assert origin is not None
-        return origin.pairs, coarse
-    origin = _origin(x, geometry)
-    return origin.pairs.swapped(), origin.level
-
-
-def _origin(x: NativeVoxels, geometry: Geometry) -> Origin:
-    """How the level of these voxels was made, to be undone.
-
-    Raises:
-        ValueError: By no down-sampling, or by one of another size.
-    """
-    origin = x.pyramid.levels[x.index].origin
-    if origin is None:
-        raise ValueError("upsample: these voxels are on level 0, no down-sampling made them.")
-    if origin.size != geometry.size:
-        raise ValueError(
-            f"upsample: size {geometry.size}, but the down-sampling to undo has size {origin.size}."
-        )
-    return origin
-
-
 def _own(x: Voxels) -> NativeVoxels:
     if not isinstance(x, NativeVoxels):
         raise TypeError(f"voxels of backend {x.backend.name!r} given to the native backend.")
@@ -282,9 +230,9 @@ def _run(x: NativeVoxels, cells: Tensor, geometry: Geometry) -> NativeVoxels:
     feats, cast = units.autocast(x.feats, cells)
     with torch.autocast(feats.device.type, enabled=False):
         if suits(feats, cells):
-            plan, to = _plan(x, geometry)
+            plan, to = plan_of(x.pyramid, x.index, geometry=geometry)
             if min(plan.counts):  # a bounded grid may have lost all coarse cells
                 return NativeVoxels(convolve_tiled(feats, cells, plan=plan), x.pyramid, to, x.backend)
-        pairs, to = _pairs(x, geometry)
+        pairs, to = pairs_of(x.pyramid, x.index, geometry=geometry)
         result = convolve(feats, cast, pairs=pairs, workspace=x.backend.workspace)
     return NativeVoxels(result, x.pyramid, to, x.backend)

@@ -182,7 +182,7 @@ def _pull_convolution(
     ctx: Any, grad: Tensor, feats: Tensor | None, kernel: Tensor
 ) -> tuple[Tensor | None, Tensor | None]:
     """Gradients of the features and of the kernel, as far as they are needed."""
-    from also_selfsup.sparseconv import native_triton
+    from also_selfsup.sparseconv import native_triton, native_triton_chunks
 
     step: Step = ctx.step
     plan, cells = step.plan, step.cells
@@ -200,6 +200,6 @@ def _pull_convolution(
             grad, cells, tiles=plan.input_tiles(), out_count=plan.counts[0], mirrored=plan.mirrored
         )
     if feats is not None and ctx.needs_input_grad[1]:
-        total = native_triton.weight_gradient(feats, grad, chunks=plan.chunks(), cell_count=len(cells))
+        total = native_triton_chunks.weight_gradient(feats, grad, chunks=plan.chunks(), cell_count=len(cells))
         grad_kernel = total.to(kernel.dtype)
     return grad_feats, grad_kernel

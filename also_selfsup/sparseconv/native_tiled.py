@@ -121,7 +121,7 @@ class _TiledConvolution(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        from also_selfsup.sparseconv import native_triton
+        from also_selfsup.sparseconv import native_triton, native_triton_chunks
 
         feats, kernel = ctx.saved_tensors
         plan, grad = ctx.plan, grad.to(feats.dtype).contiguous()
@@ -135,6 +135,8 @@ class _TiledConvolution(torch.autograd.Function):
                 mirrored=plan.mirrored,
             )
         if ctx.needs_input_grad[1]:
-            total = native_triton.weight_gradient(feats, grad, chunks=plan.chunks(), cell_count=len(kernel))
+            total = native_triton_chunks.weight_gradient(
+                feats, grad, chunks=plan.chunks(), cell_count=len(kernel)
+            )
             grad_kernel = total.to(kernel.dtype)
         return grad_feats, grad_kernel, None
