@@ -17,7 +17,13 @@ from also_selfsup.settings.limits import SettingsError
 from also_selfsup.settings.names import choose
 from also_selfsup.settings.run import resolve_path
 from also_selfsup.settings.schema import Data, Settings
-from also_selfsup.training.position import EpochSampler, Position, epochs_done, ignore_sigterm
+from also_selfsup.training.position import (
+    EpochSampler,
+    Position,
+    end_loader_processes_at_exit,
+    epochs_done,
+    ignore_sigterm,
+)
 from also_selfsup.training.prefetch import PrefetchingLoader
 from also_selfsup.training.task import TaskModule
 
@@ -85,6 +91,7 @@ class LidarDataModule(LightningDataModule):
         """On a GPU the module's batches come prepared; on a CPU, as collated."""
         module = self.trainer.lightning_module if self.trainer else None
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+        end_loader_processes_at_exit()
         ahead = isinstance(module, TaskModule) and prepares_ahead(device)
         loader: DataLoader[Scan] = DataLoader(
             dataset,

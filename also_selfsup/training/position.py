@@ -3,10 +3,14 @@
 The order of scans depends on (seed, epoch) alone, so a number of batches says where in an epoch a run stands.
 """
 
+import multiprocessing
+import os
 import signal
 from collections.abc import Iterator, Sized
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
+from multiprocessing.util import Finalize
 from typing import Any, cast
 
 from pytorch_lightning import Trainer
@@ -110,3 +114,22 @@ def ignore_sigterm(worker: int) -> None:
     worker whose training process is gone ends by itself.
     """
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def end_loader_processes_at_exit() -> None:
+    """Have loader processes that are left when this one exits ended by SIGKILL, as they ignore SIGTERM.
+
+    Python would send them that and wait for ever. They only read: there is nothing to lose.
+    """
+    _register_end(os.getpid())
+
+
+@cache
+def _register_end(process: int) -> None:
+    Finalize(None, _kill_loader_processes, exitpriority=10)  # before Python's own end of its children
+
+
+def _kill_loader_processes() -> None:
+    for child in multiprocessing.active_children():
+        if child.daemon:
+            child.kill()

@@ -1,6 +1,7 @@
 """A run that is asked to end, or killed, goes on as if nothing had happened: bit by bit the unbroken one."""
 
 import json
+import multiprocessing
 import os
 import shlex
 import signal
@@ -19,8 +20,18 @@ from torch.utils.data import DistributedSampler
 
 from also_selfsup.checkpoints.next_command import resume_command
 from also_selfsup.settings.limits import SettingsError
-from also_selfsup.training.position import EpochSampler, Position
+from also_selfsup.settings.schema import Settings
+from also_selfsup.train_selfsupervised import pretrain
+from also_selfsup.training import datamodule
+from also_selfsup.training.position import (
+    EpochSampler,
+    Position,
+    end_loader_processes_at_exit,
+    ignore_sigterm,
+)
 from also_selfsup.training.preemption import AGREEMENT_STEPS, WithinEpoch
+
+FORK = multiprocessing.get_context("fork")
 
 
 def test_killed_at_random_moments(root: Path, tmp_path: Path) -> None:
@@ -59,6 +70,23 @@ def test_sigterm_ends_a_script_after_a_checkpoint(
     assert torch.load(last, weights_only=True)["global_step"] >= 1
 
 
+def test_batches_prepared_ahead_go_on_at_their_step(
+    tiny_settings: Callable[..., Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datamodule, "prepares_ahead", lambda device: True)
+    small = ("cfg.network.backbone=SPVCNN0p5", "cfg.training.max_epochs=2", "cfg.training.batch_size=1")
+    pretrain(tiny_settings(*small, save_dir=tmp_path / "unbroken"))
+    with monkeypatch.context() as patch:
+        patch.setattr(WithinEpoch, "_ends", lambda self, trainer, batch_idx: trainer.global_step == 3)
+        with pytest.raises(SystemExit) as end:
+            pretrain(tiny_settings(*small, save_dir=tmp_path / "broken"))
+    assert end.value.code == 128 + signal.SIGTERM
+    run = pretrain(tiny_settings(*small, "cfg.resume=auto", save_dir=tmp_path / "broken"))
+    expected = tmp_path / "unbroken" / run.last.relative_to(tmp_path / "broken")
+    one, other = (torch.load(path, weights_only=True)["state_dict"] for path in (expected, run.last))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
 def test_the_command_to_continue_is_the_one_typed() -> None:
     typed = ["train_selfsupervised.py", "cfg=nuscenes", "cfg.resume=old.ckpt", "cfg.name='a b'"]
     command = resume_command(typed)
@@ -86,6 +114,25 @@ def test_an_epoch_is_not_finished_with_other_batches() -> None:
         with pytest.raises(SettingsError, match=f"after batch 7 of 50 of epoch 3, with .*{words}"):
             within.check_fit({**setup, name: 5})
     replace(within, batches=50).check_fit({**setup, "batch_size": 5})
+
+
+def leave_a_loader_process() -> None:
+    """Exit while a process that ignores SIGTERM is left, as when a traceback holds the loader."""
+    end_loader_processes_at_exit()
+    FORK.Process(target=wait_unmoved, daemon=True).start()
+    time.sleep(0.3)
+
+
+def wait_unmoved() -> None:
+    ignore_sigterm(0)
+    time.sleep(600)
+
+
+def test_loader_processes_do_not_keep_one_that_exits() -> None:
+    process = FORK.Process(target=leave_a_loader_process)
+    process.start()
+    process.join(60)
+    assert process.exitcode == 0
 
 
 class FakeTrainer(SimpleNamespace):
