@@ -1,9 +1,11 @@
 """The first losses of every recipe, stored: a change that alters what a seed computes has to say so.
 
 Everything is computed in float64 from points that are exact on any machine. What is left to differ between
-processors is the order in which sums are made: with AVX-512, AVX2 and plain instructions the losses here
-agree to 1e-12; TOLERANCE leaves three orders of room for longer sums, and a change of any formula, weight's
-initial value, or draw of a random number is orders above it. After a change that is meant to alter numbers:
+processors is the order in which sums are made: with AVX-512, AVX2 and plain instructions, for torch, MKL,
+oneDNN and numpy alike, first losses agreed to 3e-11. The second ones come after a step of AdamW, which
+divides each gradient by its own size, so that one which is nothing but rounding moves a weight as far as any
+other: they agreed to 1e-14 in most recipes, and to 3e-6 in one. TOLERANCES leave 30 times that; another
+formula, initial weight or random draw is far above. After a change that is meant to alter numbers:
 
     python tests/training/test_golden_losses.py
 """
@@ -25,8 +27,7 @@ from also_selfsup.training.segmentation import SegmentationModule
 from also_selfsup.training.task import TaskModule
 
 GOLDEN = Path(__file__).with_name("golden_losses.json")
-TOLERANCE = 1e-9  # relative; the reason stands above
-STEPS = 2
+TOLERANCES = (1e-9, 1e-4)  # relative, of each step; the reason stands above
 FEW = ["cfg.manifold_points=120", "cfg.non_manifold_points=60", "cfg.network.latent_size=16"]
 
 
@@ -68,7 +69,7 @@ def first_losses(module: TaskModule, settings: Settings, *, classes: int) -> lis
     stage = settings.downstream if classes else settings.training
     optimizer = adamw(module.parameters(), lr=stage.lr, weight_decay=stage.weight_decay)
     found = []
-    for step in range(STEPS):
+    for step in range(len(TOLERANCES)):
         batch = collate([scan(2 * step + i, classes=classes) for i in range(2)])
         fields = module.predict(in_double(batch), module.generator(step, training=True), training=True)
         losses = module.losses(fields)
@@ -113,9 +114,8 @@ def test_first_losses_are_the_stored_ones(part: str, recipe: str) -> None:
     torch.set_num_threads(1)
     found = compute(part, recipe)
     torch.set_num_threads(threads)
-    assert len(found) == STEPS
-    for one, other in zip(found, stored, strict=True):
-        assert one == pytest.approx(other, rel=TOLERANCE), "see the head of this file"
+    for one, other, tolerance in zip(found, stored, TOLERANCES, strict=True):
+        assert one == pytest.approx(other, rel=tolerance), "see the head of this file"
 
 
 def test_nothing_else_is_stored() -> None:
