@@ -73,28 +73,22 @@ class WithinEpoch(Checkpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
-        """Write and end, where it is time to; after an epoch's last batch its own checkpoint is next.
+        """Write and end, where it is time to.
+
+        An epoch's last batch is followed by its own checkpoint anyway; the last epoch is finished.
 
         Raises:
             Preempted: After SIGTERM.
         """
+        last = trainer.is_last_batch
         accumulating = (batch_idx + 1) % trainer.accumulate_grad_batches != 0
-        if accumulating or trainer.is_last_batch:
+        if (accumulating and not last) or (last and trainer.current_epoch + 1 == trainer.max_epochs):
             return
         ends = self._ends(trainer, batch_idx)
-        if ends or self._is_due(trainer, batch_idx):
+        if ends or (not last and self._is_due(trainer, batch_idx)):
             self._write(trainer)
         if ends:
             raise Preempted(trainer.current_epoch, batch_idx + 1)
-
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """End between two epochs: the checkpoint of the former is there.
-
-        Raises:
-            Preempted: After SIGTERM.
-        """
-        if trainer.current_epoch > 0 and self._ends(trainer, 0):
-            raise Preempted(trainer.current_epoch, 0)
 
     def on_validation_batch_end(
         self,

@@ -79,7 +79,8 @@ def figures(folder: Path) -> list[dict[str, str]]:
     for stage in ("train", "val"):
         with (folder / f"logs_{stage}.csv").open() as file:
             rows += list(csv.DictReader(file))
-    return [{key: value for key, value in row.items() if key != "scans_per_second"} for row in rows]
+    measured = ("scans_per_second", "seconds")
+    return [{key: value for key, value in row.items() if key not in measured} for row in rows]
 
 
 def same(one: Any, other: Any) -> bool:

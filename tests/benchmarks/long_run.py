@@ -147,6 +147,25 @@ def draw(looks: Looks, path: Path) -> None:
     figure.savefig(path)
 
 
+def growths(looks: Looks, weights: list[torch.Tensor]) -> dict[str, tuple[float, float]]:
+    """What grew, and the most that it may; how weights of two runs of a seed and one of another compare."""
+    return {
+        "memory, MiB per 1000 steps": (growth(looks.steps, looks.memory), MOST_GROWTH),
+        "memory of loaders, MiB per 1000 steps": (growth(looks.steps, looks.child_memory), MOST_GROWTH),
+        "open files from the second fifth to the end": (
+            looks.files[-1] - max(looks.files[len(looks.files) // 5 : 2 * len(looks.files) // 5]),
+            0,
+        ),
+        "step time, share": (slowdown(looks.milliseconds), MOST_SLOWER),
+        "loader processes begun anew": (
+            len(set(looks.children[1:])) - 1,
+            1,
+        ),  # those of validation come later
+        "weights of one seed that differ": (int((weights[0] != weights[1]).sum()), 0),
+        "other seed, same weights": (int(torch.equal(weights[0], weights[2])), 0),
+    }
+
+
 def main() -> None:
     """Run, print, draw; end with the number of things that grew."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -175,21 +194,7 @@ def main() -> None:
             )
             for seed in (1, 1, 2)
         ]
-    found = {
-        "memory, MiB per 1000 steps": (growth(looks.steps, looks.memory), MOST_GROWTH),
-        "memory of loaders, MiB per 1000 steps": (growth(looks.steps, looks.child_memory), MOST_GROWTH),
-        "open files from the second fifth to the end": (
-            looks.files[-1] - max(looks.files[len(looks.files) // 5 : 2 * len(looks.files) // 5]),
-            0,
-        ),
-        "step time, share": (slowdown(looks.milliseconds), MOST_SLOWER),
-        "loader processes begun anew": (
-            len(set(looks.children[1:])) - 1,
-            1,
-        ),  # those of validation come later
-        "weights of one seed that differ": (int((weights[0] != weights[1]).sum()), 0),
-        "other seed, same weights": (int(torch.equal(weights[0], weights[2])), 0),
-    }
+    found = growths(looks, weights)
     table = Table("growth of", "found", "at most", title=f"{looks.steps[-1]} steps")
     for what, (value, most) in found.items():
         table.add_row(what, f"{value:.3g}", f"{most:g}")

@@ -23,6 +23,7 @@ from also_selfsup.settings.limits import SettingsError
 from also_selfsup.settings.schema import Settings
 from also_selfsup.train_selfsupervised import pretrain
 from also_selfsup.training import datamodule
+from also_selfsup.training.epoch_log import read_log
 from also_selfsup.training.position import (
     EpochSampler,
     Position,
@@ -70,21 +71,33 @@ def test_sigterm_ends_a_script_after_a_checkpoint(
     assert torch.load(last, weights_only=True)["global_step"] >= 1
 
 
-def test_batches_prepared_ahead_go_on_at_their_step(
-    tiny_settings: Callable[..., Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("ahead", "step", "interval"), [(True, 3, 1), (False, 2, 2), (False, 2, 1)])
+def test_every_place_of_an_epoch_is_a_place_to_stop(
+    tiny_settings: Callable[..., Settings],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    ahead: bool,
+    step: int,
+    interval: int,
 ) -> None:
-    monkeypatch.setattr(datamodule, "prepares_ahead", lambda device: True)
+    """Within an epoch, batches prepared ahead; after its last batch, without and with a validation due."""
+    monkeypatch.setattr(datamodule, "prepares_ahead", lambda device: ahead)
     small = ("cfg.network.backbone=SPVCNN0p5", "cfg.training.max_epochs=2", "cfg.training.batch_size=1")
+    small += (f"cfg.val_interval={interval}", "cfg.checkpoint_interval=2")
     pretrain(tiny_settings(*small, save_dir=tmp_path / "unbroken"))
     with monkeypatch.context() as patch:
-        patch.setattr(WithinEpoch, "_ends", lambda self, trainer, batch_idx: trainer.global_step == 3)
+        patch.setattr(WithinEpoch, "_ends", lambda self, trainer, batch_idx: trainer.global_step == step)
         with pytest.raises(SystemExit) as end:
             pretrain(tiny_settings(*small, save_dir=tmp_path / "broken"))
     assert end.value.code == 128 + signal.SIGTERM
     run = pretrain(tiny_settings(*small, "cfg.resume=auto", save_dir=tmp_path / "broken"))
-    expected = tmp_path / "unbroken" / run.last.relative_to(tmp_path / "broken")
-    one, other = (torch.load(path, weights_only=True)["state_dict"] for path in (expected, run.last))
-    assert all(torch.equal(one[name], other[name]) for name in one)
+    expected = tmp_path / "unbroken" / run.folder.relative_to(tmp_path / "broken")
+    one, other = (torch.load(path / "last.ckpt", weights_only=True) for path in (expected, run.folder))
+    assert all(torch.equal(one["state_dict"][name], other["state_dict"][name]) for name in one["state_dict"])
+    for stage in ("train", "val"):
+        rows = [read_log(folder / f"logs_{stage}.csv") for folder in (expected, run.folder)]
+        assert [[row["epoch"], row["loss"]] for row in rows[0]] == [[r["epoch"], r["loss"]] for r in rows[1]]
+        assert len(rows[0]) == (2 if stage == "train" else 2 // interval)
 
 
 def test_the_command_to_continue_is_the_one_typed() -> None:
@@ -142,6 +155,7 @@ class FakeTrainer(SimpleNamespace):
         self.saved: list[int] = []
         strategy = SimpleNamespace(reduce_boolean_decision=lambda decision, all: decision)
         usual = {"accumulate_grad_batches": 1, "is_last_batch": False, "world_size": 1, "global_step": 0}
+        usual |= {"current_epoch": 0, "max_epochs": 2}
         super().__init__(**{**usual, "received_sigterm": False, "strategy": strategy, **given})
 
     def save_checkpoint(self, path: Path) -> None:
