@@ -5,8 +5,8 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 REQUIRED = [
-    # Tensors, autograd, optimisers. 2.4 is the first release with torch.amp.custom_fwd for every device.
-    "torch>=2.4",
+    # Tensors, autograd, optimisers. 2.6 is the first release with torch.nn.utils.get_total_norm.
+    "torch>=2.6",
     # Training loop, checkpoints, processes. 2.6.2 and 2.6.3 were withdrawn by their authors.
     "pytorch-lightning>=2.4,!=2.6.2,!=2.6.3,<3",
     # Scores reduced over processes. 1.0 fixed the classification interface that evaluation/ uses.

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,13 @@ def convert_command(checkpoint: Path, *, downstream: bool = False) -> str:
     """Command that converts a checkpoint of training."""
     flag = ["--downstream"] if downstream else []
     return shlex.join(["python", "also_selfsup/convert_models.py", *flag, "--ckpt", short(checkpoint)])
+
+
+def resume_command(arguments: Sequence[str]) -> str:
+    """Command that continues a run: the one that was typed, as in sys.argv, with cfg.resume=auto."""
+    script, *words = arguments
+    kept = [word for word in words if not word.startswith("cfg.resume=")]
+    return shlex.join(["python", script, *kept, "cfg.resume=auto"])
 
 
 def short(path: Path) -> str:

@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -74,4 +75,7 @@ def _numbers(content: bytes, *, dtype: torch.dtype, count: int) -> Tensor:
     """(count,) numbers of a storage's bytes."""
     if len(content) != count * dtype.itemsize:
         raise ValueError(f"{len(content)} bytes where {count} numbers of {dtype} should stand")
-    return torch.frombuffer(bytearray(content), dtype=dtype) if count else torch.zeros(0, dtype=dtype)
+    # Not torch.frombuffer: when it refuses a buffer, it leaves it locked.
+    if not count:
+        return torch.zeros(0, dtype=dtype)
+    return torch.from_numpy(np.frombuffer(content, np.uint8).copy()).view(dtype)

@@ -1,10 +1,33 @@
 """Behind training: a checkpoint reaches its file whole, or the file stays as it was."""
 
+import errno
 import os
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from also_selfsup.settings.names import UserError
+
+# What the system says when a file cannot be written, and the cure.
+UNWRITABLE = {
+    errno.ENOSPC: "Make room there",
+    errno.EDQUOT: "Make room in your quota",
+    errno.EROFS: "Make the file system writable",
+    errno.EACCES: "Get the right to write there",
+    errno.EPERM: "Get the right to write there",
+}
+
+
+class WriteError(UserError, OSError):
+    """A file cannot be written: which, why, and what to do."""
+
+
+def explain_write_error(error: OSError, path: Path) -> WriteError:
+    """Word the error about `path`, which could not be written."""
+    cure = UNWRITABLE.get(error.errno or 0, "Check the disk and the rights")
+    former = "; the former file is whole" if path.is_file() else ""
+    return WriteError(f"{path}: cannot be written ({error.strerror or error}){former}. {cure}.")
 
 
 def write_atomically(content: Any, path: Path) -> None:
@@ -17,20 +40,42 @@ def write_atomically(content: Any, path: Path) -> None:
         path: File to make or replace; its folder is made where it is missing.
 
     Raises:
-        OSError: The disk is full, the folder not writable; `path` is as it was.
+        WriteError: The disk is full, the folder not writable; `path` is as it was.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with part.open("wb") as file:
             torch.save(content, file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
-    except BaseException:  # also Ctrl-C: nothing unfinished stays behind
-        part.unlink(missing_ok=True)
+    except BaseException as error:  # also Ctrl-C: nothing unfinished stays behind
+        _remove(part)
+        if isinstance(cause := _cause(error), OSError):
+            raise explain_write_error(cause, path) from error
         raise
     _sync_folder(path.parent)
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove what processes that were killed while writing left in a folder of checkpoints."""
+    for part in folder.glob(".*.part"):
+        part.unlink(missing_ok=True)
+
+
+def _remove(part: Path) -> None:
+    try:
+        part.unlink(missing_ok=True)
+    except OSError:  # of a file system that went read-only meanwhile: the error at hand says so
+        return
+
+
+def _cause(error: BaseException) -> BaseException:
+    """What lies behind an error: torch's writer answers a full disk with an error of its own on top."""
+    while not isinstance(error, OSError) and error.__context__ is not None:
+        error = error.__context__
+    return error
 
 
 def _sync_folder(folder: Path) -> None:

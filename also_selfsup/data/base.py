@@ -132,12 +132,18 @@ class LidarDataset(Dataset[Scan], ABC):
 
         Raises:
             ScanError: Its file, or its labels, are missing or bad, and `on_bad_scan` is "raise".
+            DatasetError: The root itself is not there any more.
             IndexError: There is no such frame.
         """
         index = range(len(self))[index]
         try:
             return self._read(index)
         except ScanError as error:
+            if not self.root.is_dir():  # all frames are gone, not this one: nothing to skip
+                raise DatasetError(
+                    f"{self.root}: the folder has vanished while it was read from. Mount the disk again, "
+                    "then go on with cfg.resume=auto."
+                ) from None
             if not self._skips:
                 raise
             return empty_scan(self.name(index), labelled=self.labels, finding=str(error))

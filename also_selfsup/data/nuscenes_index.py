@@ -12,7 +12,6 @@ from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeAlias
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,8 +89,11 @@ def build_key_frames(tables: Path) -> KeyFrames:
         ids = np.array([scene_ids[samples[row["sample_token"]]] for row in rows], np.int64)
         order = np.lexsort((np.array([row["timestamp"] for row in rows], np.int64), ids))
         files, tokens = (_names([row[field] for row in rows]) for field in ("filename", "token"))
-    except KeyError as error:
-        raise bad_table(path, f"a row lacks a field, or names an unknown sample or scene: {error}") from None
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        finding = (
+            f"a row lacks a field, holds another kind of value, or names an unknown sample or scene: {error}"
+        )
+        raise bad_table(path, finding) from None
     return KeyFrames(files[order], tokens[order], ids[order], _names(list(scenes.values())))
 
 
@@ -143,10 +145,28 @@ def _read_cache(path: Path, *, state: str) -> KeyFrames | None:
             if arrays["state"].item().decode() != state:
                 logger.info("%s does not fit the tables any more: making it anew", path)
                 return None
-            return KeyFrames(**{part.name: arrays[part.name] for part in fields(KeyFrames)})
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+            frames = KeyFrames(**{part.name: arrays[part.name] for part in fields(KeyFrames)})
+            _check(frames)
+            return frames
+    except Exception as error:  # a damaged zip file can fail in every way there is
         logger.warning("%s is damaged or may not be read (%s): making it anew", path, error)
         return None
+
+
+def _check(frames: KeyFrames) -> None:
+    """Refuse arrays that no cache of ours holds: the folder may be anyone's.
+
+    Raises:
+        ValueError: Other types or shapes, or frames of scenes that are not there.
+    """
+    names = (frames.files, frames.tokens, frames.scenes)
+    ids = frames.scene_ids
+    if not all(one.ndim == 1 and one.dtype.kind == "S" for one in names) or ids.dtype != np.int64:
+        raise ValueError("arrays of other types")
+    if not frames.files.shape == frames.tokens.shape == ids.shape:
+        raise ValueError("arrays of different lengths")
+    if ids.size and not 0 <= ids.min() <= ids.max() < len(frames.scenes):
+        raise ValueError("frames of unknown scenes")
 
 
 def _write_cache(frames: KeyFrames, places: Sequence[Path], *, state: str) -> None:

@@ -26,10 +26,10 @@ def read_lidar_poses(tables: Path, tokens: NDArray[np.bytes_]) -> NDArray[np.flo
     Raises:
         DatasetError: A table is missing or not what it should be, or lacks a frame's row.
     """
-    mounts = {row.get("token", ""): row for row in read_rows(tables / "calibrated_sensor.json")}
     path = tables / "sample_data.json"
-    rows = {row.get("token", ""): row for row in read_key_frames(path, sensors=mounts)}
     try:
+        mounts = {row["token"]: row for row in read_rows(tables / "calibrated_sensor.json")}
+        rows = {row["token"]: row for row in read_key_frames(path, sensors=mounts)}
         frames = [rows[token.decode()] for token in tokens.tolist()]
         wanted = {frame["ego_pose_token"] for frame in frames}
         vehicles = {
@@ -41,7 +41,7 @@ def read_lidar_poses(tables: Path, tokens: NDArray[np.bytes_]) -> NDArray[np.flo
         ]
     except DatasetError:
         raise
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         finding = f"with ego_pose and calibrated_sensor it gives no pose of every frame ({error!r})"
         raise bad_table(path, finding) from None
     return np.array(poses).reshape(-1, 4, 4)

@@ -29,9 +29,13 @@ def read_pairs(path: Path, key: str, value: str) -> dict[str, str]:
     """
     rows = read_rows(path)
     try:
-        return {row[key]: row[value] for row in rows}
+        pairs = {row[key]: row[value] for row in rows}
     except (KeyError, TypeError) as error:
         raise bad_table(path, f"a row lacks one of the fields {key}, {value} ({error})") from None
+    odd = [text for pair in pairs.items() for text in pair if not is_text(text)]
+    if odd:
+        raise bad_table(path, f"a field {key} or {value} holds {str(odd[0])[:40]!r}, which is no text")
+    return pairs
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -68,7 +72,7 @@ def read_key_frames(path: Path, *, sensors: Collection[str]) -> list[Row]:
     """
     try:
         return [row for row in _scan(path) if row["calibrated_sensor_token"] in sensors]
-    except (ValueError, KeyError, OSError):
+    except (ValueError, KeyError, TypeError, OSError):
         logger.info("%s is laid out in an unusual way: reading it whole", path)
     try:
         return [
@@ -78,6 +82,11 @@ def read_key_frames(path: Path, *, sensors: Collection[str]) -> list[Row]:
         ]
     except (KeyError, TypeError) as error:
         raise bad_table(path, f"a row lacks a field ({error})") from None
+
+
+def is_text(value: Any) -> bool:
+    """Whether a value of a table is a text that can be a file's name; JSON allows halves of characters."""
+    return isinstance(value, str) and not any("\ud800" <= letter <= "\udfff" for letter in value)
 
 
 def bad_table(path: Path, finding: str) -> DatasetError:

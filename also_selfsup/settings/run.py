@@ -146,6 +146,8 @@ def _compose(overrides: list[str]) -> DictConfig:
             f"{error.override}: cannot be read as KEY=VALUE. A value with one of = , : ( ) {{ }} or a blank "
             "stands in quotes inside the quotes of the shell: 'cfg.name=\"a=b\"'."
         ) from error
+    except ValueError as error:  # Hydra's, of cfg=1, cfg=null and their like
+        raise SettingsError(f"Say cfg=RECIPE, which is one of {', '.join(recipes())} ({error}).") from error
     except (HydraException, OmegaConfBaseException) as error:
         if "You must specify 'cfg'" in str(error):
             raise SettingsError(f"Say cfg=RECIPE, which is one of {', '.join(recipes())}.") from error

@@ -112,6 +112,11 @@ class Training:
     init_from: str | None = option(
         None, "file of weights that the backbone starts from, as convert_models.py writes it; null: random"
     )
+    on_nan: str = option(
+        "stop",
+        "a step with a NaN or infinite gradient is left out; then the run, or a fine-tuning, ends or goes on",
+        choices=("stop", "skip"),
+    )
 
 
 @dataclass(frozen=True)
@@ -233,6 +238,12 @@ class Settings:
         "a run stops with the epoch in which its time is over; cfg.resume=auto goes on",
         unit="min",
         above=0.0,
+    )
+    checkpoint_steps: int | None = option(
+        None, "also write last.ckpt every n optimiser steps; null: at the end of an epoch only", low=1
+    )
+    checkpoint_minutes: float | None = option(
+        None, "also write last.ckpt when so long has passed since it was written", unit="min", above=0.0
     )
     data: Data = option(Data, "reading scans")
     transforms: Transforms = option(Transforms, "from points to the network's input")

@@ -12,6 +12,7 @@ NOISE = (
     ".*This DataLoader will create .* worker processes.*",
     ".*module\\(s\\) in eval mode at the start of training.*",  # of a probe
     ".*could not find the monitored key.*",  # of a run without validation
+    ".*You're resuming from a checkpoint that ended before the epoch ended.*",  # training/position.py does it
     ".*Trainer already configured with model summary callbacks.*",
 )
 

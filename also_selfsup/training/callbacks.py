@@ -27,6 +27,10 @@ class Throughput(Callback):
         self.seconds = 0.0
         self.rate = 0.0
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock; a run that goes on within an epoch does not start that one."""
+        self.on_train_epoch_start(trainer, pl_module)
+
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock."""
         self.scans, self.start, self.seconds = 0, time.perf_counter(), 0.0

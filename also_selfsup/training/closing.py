@@ -1,9 +1,13 @@
 """After the last step: a few lines that say what was done, how well, and what to type next."""
 
+import sys
+
 from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 
+from also_selfsup.checkpoints.next_command import resume_command
 from also_selfsup.training.callbacks import SkippedScans, Throughput
+from also_selfsup.training.preemption import Preempted
 from also_selfsup.training.runs import Run
 
 
@@ -20,3 +24,11 @@ def closing_line(trainer: Trainer, run: Run, next_command: str) -> str:
     results = f"Done: {', '.join(parts)}. Results in {run.folder}"
     report = f"\nReport: {run.report}" if run.report.is_file() else ""
     return f"{results}{report}\nNext: {next_command}"
+
+
+def preempted_line(stop: Preempted, run: Run) -> str:
+    """Where a run was stopped by SIGTERM, and the command that continues it."""
+    done = (
+        f"after batch {stop.batches} of epoch {stop.epoch}" if stop.batches else f"before epoch {stop.epoch}"
+    )
+    return f"Stopped by SIGTERM {done}, kept in {run.last}\nContinue: {resume_command(sys.argv)}"

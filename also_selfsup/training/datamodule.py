@@ -1,13 +1,13 @@
 """From files to batches: data sets and loaders of one task. Workers only read, all else comes later."""
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
 import torch
 from pytorch_lightning import LightningDataModule
-from torch.utils.data import DataLoader, DistributedSampler, Sampler
+from torch.utils.data import DataLoader, Sampler
 
 from also_selfsup.data import DATASETS
 from also_selfsup.data.base import LidarDataset
@@ -17,6 +17,13 @@ from also_selfsup.settings.limits import SettingsError
 from also_selfsup.settings.names import choose
 from also_selfsup.settings.run import resolve_path
 from also_selfsup.settings.schema import Data, Settings
+from also_selfsup.training.position import (
+    EpochSampler,
+    Position,
+    end_loader_processes_at_exit,
+    epochs_done,
+    ignore_sigterm,
+)
 from also_selfsup.training.prefetch import PrefetchingLoader
 from also_selfsup.training.task import TaskModule
 
@@ -43,13 +50,27 @@ class LidarDataModule(LightningDataModule):
         some = slice(None) if labels else slice(None, settings.data.val_frames)
         stride = 1 if labels else settings.data.val_stride
         self.val_indices = range(0, len(self.val_set), stride)[some]
+        self.position: Position | None = None  # within an epoch, where a resumed run goes on
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where in its epoch the run stands, for a checkpoint."""
+        if self.trainer is None:
+            return {}
+        return asdict(Position.of_run(self.trainer, self._setup(self.trainer.world_size)))
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on where a checkpoint stands: the batches of its epoch that are done are not read again."""
+        self.position = Position(**state_dict)
 
     def train_dataloader(self) -> DataLoader[Scan] | PrefetchingLoader:
         """Shuffled by (seed, epoch), which Lightning tells the sampler: a resumed run sees the same order."""
         world, rank = self._processes()
-        sampler: DistributedSampler[Scan] = DistributedSampler(
-            self.train_set, num_replicas=world, rank=rank, shuffle=True, seed=self.settings.seed
-        )
+        sampler = EpochSampler(self.train_set, world=world, rank=rank, seed=self.settings.seed)
+        if self.position is not None:
+            self.position.check_fit(self._setup(world))
+            sampler.start(self.position.epoch, batches=self.position.batches, batch_size=self.batch_size)
+        if self.trainer is not None:  # Lightning tells the epoch only after the loader's processes have begun
+            sampler.set_epoch(epochs_done(self.trainer))
         return self._loader(self.train_set, sampler, training=True)
 
     def val_dataloader(self) -> DataLoader[Scan] | PrefetchingLoader:
@@ -70,6 +91,7 @@ class LidarDataModule(LightningDataModule):
         """On a GPU the module's batches come prepared; on a CPU, as collated."""
         module = self.trainer.lightning_module if self.trainer else None
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+        end_loader_processes_at_exit()
         ahead = isinstance(module, TaskModule) and prepares_ahead(device)
         loader: DataLoader[Scan] = DataLoader(
             dataset,
@@ -79,6 +101,7 @@ class LidarDataModule(LightningDataModule):
             persistent_workers=self.settings.threads > 0,
             collate_fn=collate_packed if ahead else collate,
             pin_memory=torch.cuda.is_available(),
+            worker_init_fn=ignore_sigterm,
         )
         if not isinstance(module, TaskModule) or not ahead:
             return loader
@@ -88,7 +111,12 @@ class LidarDataModule(LightningDataModule):
             generator=partial(module.generator, training=training),
             begin=partial(module.transforms.begin, training=training),
             further=(module.prepared,),
+            first_step=sampler.first_batch if isinstance(sampler, EpochSampler) else None,
         )
+
+    def _setup(self, world: int) -> dict[str, int]:
+        """What the batches of an epoch depend on besides the seed."""
+        return {"batch_size": self.batch_size, "processes": world, "scans": len(self.train_set)}
 
     def _processes(self) -> tuple[int, int]:
         return (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)

@@ -39,6 +39,7 @@ class PrefetchingLoader:
         further: What else to prepare, in order, with host reads if need be: a read waits for the preparation
             alone. It may add fields, which must be tensors, collections of them, or have a method
             `record_stream` as tensors have: it tells the allocator that the step uses their memory.
+        first_step: Number of the first batch, where an epoch goes on in its middle; None: always 0.
     """
 
     def __init__(
@@ -49,8 +50,9 @@ class PrefetchingLoader:
         generator: Callable[[int], torch.Generator],
         begin: Callable[[Batch, torch.Generator], Pending],
         further: Sequence[Prepare] = (),
+        first_step: Callable[[], int] | None = None,
     ) -> None:
-        self.loader, self.device = loader, device
+        self.loader, self.device, self._first_step = loader, device, first_step
         self._generator, self._begin, self._further = generator, begin, further
 
     @property
@@ -70,10 +72,11 @@ class PrefetchingLoader:
         return self._prepared(iter(self.loader))
 
     def _prepared(self, packed: Iterator[PackedBatch]) -> Iterator[Batch]:
+        first = self._first_step() if self._first_step else 0
         # Before the step's own kernels where both wait: what is prepared is short, and the host may read it.
         side = _side_stream(self.device)
         begin, finish = partial(self._start, side=side), partial(self._finish, side=side)
-        for batch, done in two_ahead(enumerate(packed), begin, finish):
+        for batch, done in two_ahead(enumerate(packed, first), begin, finish):
             if done is not None:
                 stream = torch.cuda.current_stream(self.device)
                 stream.wait_event(done)

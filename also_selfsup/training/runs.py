@@ -9,6 +9,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from also_selfsup.checkpoints.writing import remove_parts
 from also_selfsup.settings.files import save_settings
 from also_selfsup.settings.limits import SettingsError
 from also_selfsup.settings.run import resolve_path
@@ -57,6 +58,7 @@ def open_run(settings: Settings, *parts: str) -> Run:
         return Run(Path(os.environ[FOLDER_OF_FIRST_PROCESS]), checkpoint)
     try:
         folder = checkpoint.parent if checkpoint else _make_version(parent)
+        remove_parts(folder)
         save_settings(settings, folder / "config.yaml")
     except OSError as error:
         raise SettingsError(

@@ -15,11 +15,15 @@ from torchmetrics import Metric
 
 from also_selfsup.data.scan import Batch
 from also_selfsup.losses.weighting import Share
+from also_selfsup.settings.names import UserError
 from also_selfsup.settings.schema import Settings
+from also_selfsup.training.loss_means import LossMeans
 from also_selfsup.transforms.pipeline import PretrainingTransforms, SegmentationTransforms
 from also_selfsup.transforms.randomness import step_generator
 
 Stage = Literal["train", "val"]
+# In a checkpoint: sums over the steps of its epoch, which may be unfinished.
+EPOCH_SO_FAR = "epoch_so_far"
 
 
 class TaskModule(LightningModule, ABC):
@@ -43,7 +47,9 @@ class TaskModule(LightningModule, ABC):
         torch.manual_seed(settings.seed)  # the weights that the subclass makes next
         self.settings = settings
         self.train_metrics, self.val_metrics = metrics(), metrics()
+        self.train_losses = LossMeans()
         self.bar = bar
+        self.batch_sizes = ""  # of the last step, for messages
 
     @abstractmethod
     def predict(self, batch: Batch, generator: torch.Generator, *, training: bool) -> dict[str, Any]:
@@ -61,10 +67,12 @@ class TaskModule(LightningModule, ABC):
         """One optimiser step's loss.
 
         Raises:
-            ValueError: No scan of the batch has a point.
+            UserError: No scan of the batch has a point.
         """
         if batch["pos"].shape[0] == 0:
-            raise ValueError(f"No scan of this batch has a point left: {', '.join(batch['names'])}.")
+            skipped = f" The first one skipped: {batch['skipped'][0]}" if batch["skipped"] else ""
+            names = ", ".join(batch["names"])
+            raise UserError(f"No scan of this batch has a point left: {names}.{skipped}")
         return self._step(batch, batch_idx, stage="train")
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -73,18 +81,11 @@ class TaskModule(LightningModule, ABC):
             self._step(batch, batch_idx, stage="val")
 
     def on_train_epoch_end(self) -> None:
-        """Score the epoch; stop if its loss is not a number.
-
-        Raises:
-            FloatingPointError: The mean loss of the epoch is NaN or infinite.
-        """
+        """Score the epoch."""
         self._score("train")
-        loss = self.trainer.callback_metrics.get("train/loss")
-        if loss is not None and not torch.isfinite(loss):
-            raise FloatingPointError(
-                f"The training loss of epoch {self.current_epoch} is {loss.item()}: lower the learning rate "
-                "or set cfg.trainer.gradient_clip_val; cfg.trainer.detect_anomaly=true finds the operation."
-            )
+        for name, value in self.train_losses.compute().items():
+            self.log(_loss_key("train", name), value, sync_dist=True)
+        self.train_losses.reset()
 
     def on_validation_epoch_end(self) -> None:
         """Score the validation split."""
@@ -93,6 +94,16 @@ class TaskModule(LightningModule, ABC):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the settings with the weights, as plain values, so that a checkpoint explains itself."""
         checkpoint["settings"] = asdict(self.settings)
+        checkpoint[EPOCH_SO_FAR] = {name: _summed(metric) for name, metric in self._epoch_figures().items()}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on counting where the checkpoint stands within its epoch; the first process carries the sums."""
+        found = checkpoint.get(EPOCH_SO_FAR, {}) if self.global_rank == 0 else {}
+        for name, metric in self._epoch_figures().items():
+            if isinstance(metric, LossMeans):
+                metric.expect([state.removeprefix("sum/") for state in found.get(name, {}) if "/" in state])
+            for state, value in found.get(name, {}).items():
+                setattr(metric, state, value.to(metric.device))
 
     def generator(self, step: int, *, training: bool) -> torch.Generator:
         """The step's generator."""
@@ -130,6 +141,7 @@ class TaskModule(LightningModule, ABC):
 
     def _step(self, batch: Batch, batch_idx: int, *, stage: Stage) -> Tensor:
         training = stage == "train"
+        self.batch_sizes = f"{len(batch['names'])} scans of {batch['pos'].shape[0]} points in all"
         generator = batch.get("generator") or self.generator(batch_idx, training=training)
         if training:
             torch.manual_seed(generator.initial_seed())  # for dropout
@@ -137,12 +149,18 @@ class TaskModule(LightningModule, ABC):
         losses = self.losses(fields, share=self.share if training else None)
         self.count(fields, self._metrics(stage))
         scans = len(batch["names"])
-        for name, value in losses.items():
-            key = f"{stage}/loss" if name == "total" else f"{stage}/loss/{name}"
-            self.log(key, value.detach(), on_step=False, on_epoch=True, sync_dist=True, batch_size=scans)
         if training:
+            self.train_losses.update(losses, scans=scans)
             self.log("loss", losses["total"].detach(), prog_bar=True, batch_size=scans)
+            return losses["total"]
+        for name, value in losses.items():
+            key = _loss_key(stage, name)
+            self.log(key, value.detach(), on_step=False, on_epoch=True, sync_dist=True, batch_size=scans)
         return losses["total"]
+
+    def _epoch_figures(self) -> dict[str, Metric]:
+        """What is counted over a training epoch."""
+        return {"metrics": self.train_metrics, "losses": self.train_losses}
 
     def _score(self, stage: Stage) -> None:
         metric = self._metrics(stage)
@@ -152,3 +170,14 @@ class TaskModule(LightningModule, ABC):
 
     def _metrics(self, stage: Stage) -> Metric:
         return self.train_metrics if stage == "train" else self.val_metrics
+
+
+def _loss_key(stage: Stage, name: str) -> str:
+    return f"{stage}/loss" if name == "total" else f"{stage}/loss/{name}"
+
+
+def _summed(metric: Metric) -> dict[str, Tensor]:
+    """States of a metric, added up over the processes."""
+    with metric.sync_context():
+        states = {name: getattr(metric, name) for name in metric.metric_state}
+        return {name: state.detach().cpu().clone() for name, state in states.items()}

@@ -1,5 +1,6 @@
 """Around the modules: Lightning's Trainer with precision, loggers, checkpoints and callbacks of a run."""
 
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,8 @@ import torch
 from pytorch_lightning import Callback, LightningDataModule, LightningModule, Trainer
 from pytorch_lightning.callbacks import LearningRateMonitor, RichProgressBar, TQDMProgressBar
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
+from pytorch_lightning.utilities.exceptions import SIGTERMException
+from rich.console import Console
 
 from also_selfsup.settings.limits import SettingsError
 from also_selfsup.settings.schema import Settings
@@ -19,8 +22,12 @@ from also_selfsup.training.callbacks import (
     TimeLimit,
     checkpoint_callbacks,
 )
+from also_selfsup.training.closing import preempted_line
 from also_selfsup.training.epoch_log import EpochLog
-from also_selfsup.training.runs import Run
+from also_selfsup.training.faults import explain
+from also_selfsup.training.nan_guard import NanGuard
+from also_selfsup.training.preemption import Preempted, WithinEpoch
+from also_selfsup.training.runs import LAST, Run
 
 
 def build_trainer(
@@ -73,8 +80,26 @@ def build_trainer(
 
 
 def fit(trainer: Trainer, module: LightningModule, data: LightningDataModule, run: Run) -> None:
-    """Train, from the run's checkpoint if it continues one; nothing in that file is executed."""
-    trainer.fit(module, datamodule=data, ckpt_path=run.checkpoint, weights_only=True)
+    """Train, from the run's checkpoint if it continues one; nothing in that file is executed.
+
+    Raises:
+        SystemExit: After SIGTERM and a checkpoint, with the status of a process that it ended.
+        UserError: The disk is full, memory ran out, a scan is gone, a loss is NaN, ...
+    """
+    try:
+        trainer.fit(module, datamodule=data, ckpt_path=run.checkpoint, weights_only=True)
+    except Preempted as stop:
+        if not trainer.is_global_zero:  # its status must not make the first process's launcher end that one
+            sys.exit(0)
+        Console().print(preempted_line(stop, run), soft_wrap=True)
+        sys.exit(128 + signal.SIGTERM)
+    except SIGTERMException:  # Lightning's, before the first step
+        Console().print("Stopped by SIGTERM before the first step: nothing was lost.")
+        sys.exit(128 + signal.SIGTERM)
+    except Exception as error:
+        if (explained := explain(error, module, folder=run.folder)) is None:
+            raise
+        raise explained from error
 
 
 def resolve_precision(precision: str, accelerator: str) -> Any:
@@ -88,11 +113,19 @@ def resolve_precision(precision: str, accelerator: str) -> Any:
 
 def _callbacks(settings: Settings, folder: Path, *, monitor: str, logs: bool) -> list[Callback]:
     """What stands beside the loop in every run; `logs` says whether there is a logger to write to."""
+    guard = NanGuard(folder, skip=settings.training.on_nan == "skip", seed=settings.seed)
     found: list[Callback] = [
         Throughput(),
         SkippedScans(),
         EpochLog(folder),
         *checkpoint_callbacks(folder, monitor=monitor, interval=settings.checkpoint_interval),
+        guard,
+        WithinEpoch(
+            folder / LAST,
+            steps=settings.checkpoint_steps,
+            minutes=settings.checkpoint_minutes,
+            settle=guard.settle,
+        ),
     ]
     if settings.max_minutes is not None:
         found.append(TimeLimit(settings.max_minutes))

@@ -7,8 +7,18 @@ from pathlib import Path
 
 from rich.console import Console
 
-# Shortest first; each prints a table of ratios taken in one run.
-BENCHMARKS = ("transforms", "run_report", "decoder", "sparseconv_cpu", "simulator", "nuscenes_index")
+# Shortest first; each prints a table of what it found in one run, the last three counts and growth.
+BENCHMARKS = (
+    "transforms",
+    "run_report",
+    "decoder",
+    "sparseconv_cpu",
+    "simulator",
+    "nuscenes_index",
+    "fuzz",
+    "kills",
+    "long_run",
+)
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from also_selfsup.settings.schema import Settings
 
 TYPOS = {
     "cfg.training.batchsize=5": "cfg.training.batchsize: no such setting. Did you mean batch_size? "
-    "cfg.training has: max_epochs, batch_size, lr, weight_decay, init_from.",
+    "cfg.training has: max_epochs, batch_size, lr, weight_decay, init_from, on_nan.",
     "+cfg.training.batchsize=5": "cfg.training.batchsize: no such setting. Did you mean batch_size?",
     "cfg.trainer.acelerator=gpu": "cfg.trainer.acelerator: no such setting. Did you mean accelerator?",
     "cfg.trainin.lr=1": "cfg.trainin: no such setting. Did you mean training?",
