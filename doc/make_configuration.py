@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import Field, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 from also_selfsup.settings.schema import Settings
 
@@ -68,7 +68,11 @@ def row(path: str, item: Field[Any], value: Any) -> str:
 
 def kind(key: str, item: Field[Any]) -> str:
     """The type, as words that stand in a table."""
-    name = item.type.__name__ if isinstance(item.type, type) and item.type is not list else str(item.type)
+    name = (
+        item.type.__name__
+        if isinstance(item.type, type) and get_origin(item.type) is None
+        else str(item.type)
+    )
     return TYPES.get(key) or name.replace(" | None", ", null").replace("list[str]", "list of str")
 
 

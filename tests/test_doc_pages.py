@@ -123,7 +123,7 @@ def test_fields_of_a_batch_are_those_of_the_page(tmp_path: Path) -> None:
     fields = module.predict(batch, generator, training=True)
     documented = table_of_fields()
     others = {name for name in documented if name.startswith("query_")}
-    assert set(fields) - {"names", "skipped"} == set(documented) - others
+    assert set(fields) - {"names", "skipped", "prepared"} == set(documented) - others
     scan = replace(DATASETS["NuScenes"](tmp_path, "val")[0], others=NO_OTHER_FRAMES)
     fields |= {name: values for name, values in collate([scan]).items() if name in others}
     sizes = {

@@ -235,22 +235,3 @@ def no_labels(name: str) -> DatasetError:
         f"{name} has no point labels: it serves pre-training. Fine-tuning and evaluation need a data set "
         "with labels; set cfg.dataset_name and cfg.dataset_root."
     )
-
-
-def refuse_outside(names: NDArray[np.bytes_], *, origin: str | Path) -> None:
-    """Refuse file names that lead out of the data set's root.
-
-    Args:
-        names: File names as the table `origin` gives them.
-        origin: The file they come from, for the message.
-
-    Raises:
-        DatasetError: An absolute name, or one with `..` or a NUL in it.
-    """
-    for name in names.tolist():
-        parts = name.split(b"/")
-        # An absolute name begins with an empty part.
-        if b".." in parts or not parts[0] or b"\0" in name or b"\\" in name:
-            raise DatasetError(
-                f"{origin} names the file {name!r}, which is not below the root: do not use it."
-            )

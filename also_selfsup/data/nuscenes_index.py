@@ -16,7 +16,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from also_selfsup.data.base import DatasetError, refuse_outside
+from also_selfsup.data.base import DatasetError
+from also_selfsup.data.file_names import refuse_outside
 from also_selfsup.data.nuscenes_tables import bad_table, read_key_frames, read_pairs
 
 logger = logging.getLogger(__name__)

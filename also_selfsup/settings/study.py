@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from also_selfsup.settings.limits import SettingsError
 from also_selfsup.settings.names import choose
-from also_selfsup.settings.schema import option
+from also_selfsup.settings.option import option
 
 SCRATCH = "scratch"
 HEADS = {

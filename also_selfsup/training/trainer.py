@@ -61,7 +61,7 @@ def build_trainer(
         precision=resolve_precision(settings.precision, options.accelerator),
         plugins=[AtomicCheckpointIO()],
         logger=loggers,
-        callbacks=[*callbacks, *more],
+        callbacks=callbacks,
         max_epochs=epochs,
         max_steps=options.max_steps,
         check_val_every_n_epoch=val_interval,

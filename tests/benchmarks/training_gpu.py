@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from gpu_profile import launches_of
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -118,22 +119,6 @@ def parts_of(step: Step, *, steps: int) -> dict[str, float]:
     return found
 
 
-def launches_of(step: Step) -> tuple[int, float, list[tuple[str, float, int]]]:
-    """Kernels of one step, the milliseconds they took, and the slowest of them."""
-    from torch.profiler import ProfilerActivity, profile
-
-    with profile(activities=[ProfilerActivity.CUDA, ProfilerActivity.CPU]) as found:
-        step.run(lambda part: None)
-        torch.cuda.synchronize()
-    kernels = [
-        e for e in found.key_averages() if e.self_device_time_total > 0 and not e.key.startswith("cuda")
-    ]
-    kernels = [e for e in kernels if e.device_type == torch.autograd.DeviceType.CUDA]
-    kernels.sort(key=lambda e: -e.self_device_time_total)
-    rows = [(e.key[:60], e.self_device_time_total / 1e3, e.count) for e in kernels]
-    return sum(e.count for e in kernels), sum(row[1] for row in rows), rows[:25]
-
-
 def backbone_of(framework: str, step: Step, *, steps: int, dtype: torch.dtype) -> tuple[float, float, float]:
     """Milliseconds of a library's backbone on the step's voxels.
 
@@ -230,7 +215,7 @@ def main() -> None:
     table.add_row("peak GiB", f"{torch.cuda.max_memory_allocated() / 2**30:.2f}")
     table.add_row("voxels, pairs", f"{len(step.fields['voxel_x'])}, {len(step.fields['pair_query'])}")
     console.print(table)
-    count, total, rows = launches_of(step)
+    count, total, rows = launches_of(lambda: step.run(lambda part: None))
     table = Table("kernel", "ms", "launches", title=f"one step: {count} launches, {total:.1f} device ms")
     for name, value, number in rows:
         table.add_row(name, f"{value:.2f}", str(number))

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from torch.utils.data import DataLoader
 
-from also_selfsup.data.base import DatasetError, refuse_outside
+from also_selfsup.data.base import DatasetError
+from also_selfsup.data.file_names import refuse_outside
 from also_selfsup.data.formats import ScanError
 from also_selfsup.data.scan import collate
 from also_selfsup.data.semantickitti import SemanticKITTI
