@@ -1,0 +1,50 @@
+"""What a batch's layers share, built before the network runs: in Triton's interpreter, beside brute force."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from also_selfsup.sparseconv.native_layout import Sizes, layout_of
+
+
+def test_tables_equal_brute_force_and_filling_changes_nothing() -> None:
+    pytest.importorskip("triton", reason="Triton is in the dev extra, on Linux")
+    script = Path(__file__).with_name("pyramid_on_the_cpu.py")
+    run = subprocess.run(
+        [sys.executable, str(script)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=400,
+    )
+    assert run.returncode == 0, run.stderr
+    found = json.loads(run.stdout)
+    assert found["wrong"] == []
+    assert len(found["errors"]) > 30
+    for name, error in found["errors"].items():
+        assert error < 1e-4, f"{name}: {error}"  # float32 beside float64
+    assert found["points"] < 1e-6
+
+
+def test_room_grows_by_whole_steps_and_never_shrinks() -> None:
+    small, large = Sizes((100, 40), (700, 200)), Sizes((150, 30), (600, 300))
+    room = Sizes((), ()).grown(small, slack=1.1, step=16)
+    assert room == Sizes((112, 48), (784, 224))
+    assert room.holds(small) and not room.holds(large)
+    grown = room.grown(large, slack=1.1, step=16)
+    assert grown == Sizes((176, 48), (784, 336)) and grown.holds(small) and grown.holds(large)
+
+
+def test_parts_of_the_buffer_are_aligned_and_apart() -> None:
+    layout = layout_of(Sizes((130, 70, 33), (501, 203, 99)))
+    end = 0
+    for begin, shape in layout.parts.values():
+        assert begin % 4 == 0 and begin >= end  # 16 bytes
+        end = begin
+        for length in shape[:1]:
+            end += length * (shape[1] if len(shape) > 1 else 1)
+    assert end <= layout.length
