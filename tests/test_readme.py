@@ -205,7 +205,7 @@ def test_commands_run_as_written(checkout: Path) -> None:
         "Downstream/street/pretrained_backbone_001_skip1/version_0",
     }
     pages = {path.parent for path in checkout.rglob("report.html")}
-    assert {checkout / "results" / run for run in runs} == pages - {checkout / "results/Inspection/nuscenes"}
+    assert {checkout / "results" / run for run in runs} <= pages
     for ending in ("*_lidarseg.bin", "*.label"):
         assert len(list((checkout / "submission").rglob(ending))) == 2
 

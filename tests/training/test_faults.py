@@ -94,7 +94,7 @@ def kill_a_loader_process() -> None:
 
 
 def test_a_loader_process_that_dies(tiny_settings: Callable[..., Settings], tmp_path: Path) -> None:
-    settings = tiny_settings(*SMALL, "cfg.threads=1", "cfg.training.max_epochs=50")
+    settings = tiny_settings(*SMALL, "cfg.threads=1", "cfg.training.max_epochs=5000")
     with pytest.raises(FaultError, match="A loader process died.*lower cfg.threads"):
         run(settings, tmp_path, kill_a_loader_process)
     assert steps_kept(tmp_path) >= 3
