@@ -92,6 +92,7 @@ def kill_a_loader_process() -> None:
     # Only loaders: the process may have other children, such as multiprocessing's resource tracker.
     for process in multiprocessing.active_children():
         process.kill()
+        process.join()  # its death is told now, not at a random place of the steps that follow
 
 
 def test_a_loader_process_that_dies(tiny_settings: Callable[..., Settings], tmp_path: Path) -> None:
