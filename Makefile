@@ -36,6 +36,7 @@ format: $(VENV)/installed  ## rewrite the files in the house style
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
 
+bench: export GOMP_SPINCOUNT = 10000
 bench: $(VENV)/installed  ## the figures of doc/performance.md on this machine's CPU
 	$(RUN) -m tests.benchmarks.run_all
 
