@@ -1,7 +1,12 @@
-"""What several test folders share: the real scans (where present) and one thread a worker."""
+"""What several test folders share: real scans, checks of Triton kernels, one thread a worker."""
 
+import json
 import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -26,3 +31,22 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real scans at {folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def answers_of() -> Callable[..., Any]:
+    """Run a script of checks of Triton kernels in a process of its own: what it prints, read as JSON."""
+    pytest.importorskip("triton", reason="Triton is in the dev extra, on Linux")
+
+    def run(script: Path, *arguments: str) -> Any:
+        done = subprocess.run(
+            [sys.executable, str(script), *arguments],
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=400,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return run

@@ -11,13 +11,12 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.utils.data import DataLoader
 
 from also_selfsup.data.base import LidarDataset
 from also_selfsup.data.examination import Examination, Examined
-from also_selfsup.data.simulator.workers import Rate
 from also_selfsup.settings.names import UserError, message
+from also_selfsup.settings.progress import progress_bar
 from also_selfsup.settings.schema import Settings
 from also_selfsup.training.datamodule import open_dataset
 
@@ -90,10 +89,7 @@ def examine(split: Split, settings: Settings, *, console: Console) -> None:
         num_workers=min(settings.threads, len(indices)),
         collate_fn=_as_it_is,
     )
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate())
-    bar = Progress(
-        *columns, TimeRemainingColumn(), console=console, disable=not settings.logging.progress_bar
-    )
+    bar = progress_bar(console, unit="scans", disable=not settings.logging.progress_bar)
     with bar:
         task = bar.add_task(f"reading {split.name}", total=len(indices))
         for scan in loader:

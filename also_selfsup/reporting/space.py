@@ -15,9 +15,9 @@ from also_selfsup.data.scan import Scan
 from also_selfsup.reporting.dense import Answers, answer
 from also_selfsup.reporting.latents import component_colours, principal_components
 from also_selfsup.reporting.occupancy import Plane, encode
-from also_selfsup.reporting.progress import progress_bar
 from also_selfsup.reporting.region import Region
 from also_selfsup.reporting.surface import Mesh, extract_surface
+from also_selfsup.settings.progress import progress_bar
 from also_selfsup.training.pretraining import PretrainingModule
 
 

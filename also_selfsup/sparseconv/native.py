@@ -141,8 +141,9 @@ class NativeBackend(Backend):
             self.shadows.begin()
             return step(NativeVoxels(feats, pyramid_of(tables), 0, self))
 
-        recorder = self.recorder or Recorder(records=False)
-        return recorder.run(network, on_tables, feats, tables=prepared.tables)
+        if self.recorder is None:  # tables without filling
+            return on_tables(feats, prepared.tables)
+        return self.recorder.run(network, on_tables, feats, tables=prepared.tables)
 
     def spread(self, latents: Tensor, voxel_id: Tensor, *, prepared: Prepared | None = None) -> Tensor:
         """Latents of the voxels to the points."""

@@ -74,8 +74,7 @@ class Recorder:
     runs as it is, which compiles the kernels; the next one is recorded.
     """
 
-    def __init__(self, *, records: bool = True) -> None:
-        self.records = records
+    def __init__(self) -> None:
         self.room = NOTHING
         self.recording: Recording | None = None
         self.warm = False
@@ -103,10 +102,9 @@ class Recorder:
             (V, L); in recorded passes valid until the next one.
         """
         padded = functional.pad(feats, (0, 0, 0, tables.layout.sizes.rows[0] - len(feats)))
-        parameters = trained_whole(network) if self.records and _records_now(feats) else None
-        if parameters is None:
-            return step(padded, tables)
-        if tables.layout.sizes != self.room:  # made while the network was evaluated, say
+        parameters = trained_whole(network) if _records_now(feats) else None
+        # Tables may have been made while the network was evaluated, or before the room grew.
+        if parameters is None or tables.layout.sizes != self.room:
             return step(padded, tables)
         if not self.warm:
             self.warm = True

@@ -1,28 +1,14 @@
 """What a batch's layers share, built before the network runs: in Triton's interpreter, beside brute force."""
 
-import json
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
-
-import pytest
+from typing import Any
 
 from also_selfsup.sparseconv.native_layout import Sizes, layout_of
 
 
-def test_tables_equal_brute_force_and_filling_changes_nothing() -> None:
-    pytest.importorskip("triton", reason="Triton is in the dev extra, on Linux")
-    script = Path(__file__).with_name("pyramid_on_the_cpu.py")
-    run = subprocess.run(
-        [sys.executable, str(script)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=400,
-    )
-    assert run.returncode == 0, run.stderr
-    found = json.loads(run.stdout)
+def test_tables_equal_brute_force_and_filling_changes_nothing(answers_of: Callable[..., Any]) -> None:
+    found = answers_of(Path(__file__).with_name("pyramid_on_the_cpu.py"))
     assert found["wrong"] == []
     assert len(found["errors"]) > 30
     for name, error in found["errors"].items():

@@ -1,10 +1,8 @@
 """The Triton kernels, run one program after another by Triton's interpreter on the CPU."""
 
-import json
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,18 +12,8 @@ from also_selfsup.sparseconv.native_maps import submanifold_map
 from also_selfsup.sparseconv.native_tiles import CHUNK, Work, make_chunks, make_tiles
 
 
-def test_kernels_equal_float64_in_the_interpreter() -> None:
-    pytest.importorskip("triton", reason="Triton is in the dev extra, on Linux")
-    script = Path(__file__).with_name("triton_on_the_cpu.py")
-    run = subprocess.run(
-        [sys.executable, str(script)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert run.returncode == 0, run.stderr
-    found = json.loads(run.stdout)
+def test_kernels_equal_float64_in_the_interpreter(answers_of: Callable[..., Any]) -> None:
+    found = answers_of(Path(__file__).with_name("triton_on_the_cpu.py"))
     assert found["tiled"] == len(found["errors"]) - 1
     for name, error in found["errors"].items():
         assert error < 2e-3, f"{name}: {error}"  # float16 in and between the layers

@@ -1,9 +1,6 @@
 """The GPU's transforms against those of the CPU: in the interpreter, compiled, on a GPU if there is one."""
 
-import json
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +15,9 @@ DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 
 
 @pytest.fixture(scope="module", params=DEVICES)
-def found(request: pytest.FixtureRequest) -> dict[str, Any]:
+def found(request: pytest.FixtureRequest, answers_of: Callable[..., Any]) -> dict[str, Any]:
     """What is exact was asserted there; what is random is figures here."""
-    command = [sys.executable, str(HERE / "fused_checks.py"), "--device", str(request.param)]
-    run = subprocess.run(
-        command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300
-    )
-    assert run.returncode == 0, run.stderr
-    result: dict[str, Any] = json.loads(run.stdout)
+    result: dict[str, Any] = answers_of(HERE / "fused_checks.py", "--device", str(request.param))
     return result
 
 
@@ -56,13 +48,9 @@ def test_points_kept_are_a_random_part_in_random_order(found: dict[str, Any]) ->
     assert found["kept"][0] != found["kept"][1]
 
 
-def test_kernels_compile_for_a_gpu() -> None:
+def test_kernels_compile_for_a_gpu(answers_of: Callable[..., Any]) -> None:
     """The interpreter takes what the compiler refuses; this needs no GPU."""
-    run = subprocess.run(
-        [sys.executable, str(HERE / "fused_compile.py")], capture_output=True, text=True, timeout=300
-    )
-    assert run.returncode == 0, run.stderr
-    kernels = json.loads(run.stdout)
+    kernels = answers_of(HERE / "fused_compile.py")
     assert len(kernels) == 10
     # Divisions and roots that decide about cells are IEEE's, not the fast ones.
     assert kernels["cell_keys"]["div.rn"] > 0 and kernels["voxel_keys"]["div.rn"] > 0

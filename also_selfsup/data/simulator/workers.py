@@ -11,27 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
-
 from also_selfsup.data.simulator.job import Layout, SceneJob
-
-
-class Rate(ProgressColumn):
-    """Scans a second."""
-
-    def render(self, task: Task) -> Text:
-        """The rate as text."""
-        speed = task.finished_speed or task.speed
-        return Text("- scans/s" if speed is None else f"{speed:.1f} scans/s")
+from also_selfsup.settings.progress import progress_bar
 
 
 def results_of(
@@ -47,9 +28,8 @@ def results_of(
             results = stack.enter_context(ProcessPoolExecutor(workers, context)).map(work, jobs)
         if not progress:
             return list(results)
-        columns = (TextColumn("simulating"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
-        bar = stack.enter_context(Progress(*columns))
-        task = bar.add_task("scans", total=sum(job.frames for job in jobs))
+        bar = stack.enter_context(progress_bar(unit="scans"))
+        task = bar.add_task("simulating", total=sum(job.frames for job in jobs))
         done = []
         for job, result in zip(jobs, results, strict=True):
             bar.advance(task, job.frames)
