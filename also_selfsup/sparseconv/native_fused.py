@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from also_selfsup.sparseconv.native_aside import aside
 from also_selfsup.sparseconv.native_plans import Plan
 from also_selfsup.sparseconv.native_tiled import BLOCK, suits
 
@@ -187,19 +188,22 @@ def _pull_convolution(
     step: Step = ctx.step
     plan, cells = step.plan, step.cells
     grad_feats = grad_kernel = None
-    if ctx.needs_input_grad[1] and feats is None:
-        assert step.source is not None
-        feats = step.source.features()
-    if plan is None:
-        grad_feats = grad @ cells.t() if ctx.needs_input_grad[0] else None
-        if feats is not None and ctx.needs_input_grad[1]:
-            grad_kernel = (feats.t() @ grad).to(kernel.dtype)
-        return grad_feats, grad_kernel
-    if ctx.needs_input_grad[0]:
+
+    def kernel_gradient() -> Tensor:
+        assert feats is not None or step.source is not None
+        found = step.source.features() if feats is None and step.source else feats
+        assert found is not None
+        if plan is None:
+            return (found.t() @ grad).to(kernel.dtype)
+        total = native_triton_chunks.weight_gradient(found, grad, chunks=plan.chunks(), cell_count=len(cells))
+        return total.to(kernel.dtype)
+
+    if ctx.needs_input_grad[1]:
+        grad_kernel = aside.run(kernel_gradient, reads=(feats, grad, step.source))
+    if ctx.needs_input_grad[0] and plan is None:
+        grad_feats = grad @ cells.t()
+    elif ctx.needs_input_grad[0] and plan is not None:
         grad_feats = native_triton.multiply_back(
             grad, cells, tiles=plan.input_tiles(), out_count=plan.counts[0], mirrored=plan.mirrored
         )
-    if feats is not None and ctx.needs_input_grad[1]:
-        total = native_triton_chunks.weight_gradient(feats, grad, chunks=plan.chunks(), cell_count=len(cells))
-        grad_kernel = total.to(kernel.dtype)
     return grad_feats, grad_kernel

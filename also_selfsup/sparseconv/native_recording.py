@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from also_selfsup.sparseconv.native_aside import aside
 from also_selfsup.sparseconv.native_layout import Sizes, Tables
 
 # Room beyond what was seen, and the step by which it grows: every growth is recorded anew.
@@ -212,6 +213,6 @@ def _record(network: nn.Module, step: Pass, feats: Tensor, *, tables: Tables, ke
     ):
         out = torch.func.functional_call(_Bound(network, step), own, (still, moved))
     grad = torch.zeros_like(out)
-    with torch.cuda.graph(backward, pool=forward.pool(), capture_error_mode=mode):
+    with torch.cuda.graph(backward, pool=forward.pool(), capture_error_mode=mode), aside:
         gradients = torch.autograd.grad(out, list(own.values()), grad, allow_unused=True)
     return Recording(still, moved, out.detach(), grad, parameters, gradients, forward, backward, key)

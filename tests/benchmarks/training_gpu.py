@@ -55,14 +55,20 @@ class Step:
         self.settings, self.dtype = settings, dtype
         scans = open_dataset(settings, settings.train_split, labels=False)
         size = settings.training.batch_size
-        self.batches = [collate([scans[(size * b + i) % len(scans)] for i in range(size)]) for b in range(4)]
+        batches = [collate([scans[(size * b + i) % len(scans)] for i in range(size)]) for b in range(4)]
+        self.batches = [
+            {k: v.pin_memory() if isinstance(v, Tensor) else v for k, v in b.items()} for b in batches
+        ]
         self.number = 0
 
     def run(self, clock: Callable[[str], None]) -> Tensor:
         """One step; the clock is told when each part ends."""
         module, number = self.module, self.number
         self.number += 1
-        batch = {k: v.cuda() if isinstance(v, Tensor) else v for k, v in self.batches[number % 4].items()}
+        batch = {
+            k: v.cuda(non_blocking=True) if isinstance(v, Tensor) else v
+            for k, v in self.batches[number % 4].items()
+        }
         clock("copy")
         generator = step_generator(seed=0, epoch=1, rank=0, step=number, device=torch.device("cuda"))
         with torch.autocast("cuda", self.dtype):
@@ -106,6 +112,7 @@ def parts_of(step: Step, *, steps: int) -> dict[str, float]:
     for number in range(steps + 5):
         if number == 5:
             times.clear()
+            torch.cuda.reset_peak_memory_stats()
         torch.cuda.synchronize()
         last = time.perf_counter()
         step.run(clock)
@@ -208,7 +215,6 @@ def main() -> None:
         simulate(options.root, scenes=scenes, frames_per_scene=10, workers=os.cpu_count() or 1)
     settings, console = settings_of(options), Console(width=110)
     step = Step(settings, torch.bfloat16)
-    torch.cuda.reset_peak_memory_stats()
     table = Table("part", "ms", title=f"{settings.name}, batch of {settings.training.batch_size}")
     for part, value in parts_of(step, steps=options.steps).items():
         table.add_row(part, f"{value:.1f}")
