@@ -20,6 +20,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from also_selfsup.sparseconv.native_aside import aside
+from also_selfsup.sparseconv.native_launch import compile_log
 from also_selfsup.sparseconv.native_layout import Sizes, Tables
 
 # Room beyond what was seen, and the step by which it grows: every growth is recorded anew.
@@ -198,6 +199,8 @@ class _Bound(nn.Module):
 
 def _record(network: nn.Module, step: Pass, feats: Tensor, *, tables: Tables, key: Any) -> Recording:
     """Record both passes; nothing of them runs now."""
+    compile_log.tell()  # all kernels have run by now
+    torch.cuda.empty_cache()  # a recording keeps its memory for itself: let it have what earlier passes left
     still, moved = feats.clone(), tables.moved(torch.empty_like(tables.buffer))
     parameters = list(network.parameters())
     # The same memory under names of their own: what is left of earlier passes holds on to the parameters, and

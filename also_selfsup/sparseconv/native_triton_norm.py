@@ -22,6 +22,8 @@ from torch import Tensor, nn
 from also_selfsup.sparseconv.native_launch import Launcher
 
 ROWS, CHANNELS, ELEMENTS = 256, 32, 2048
+# Channels of a program that joins groups: few, for it goes through all groups, and many programs share that.
+JOINED = 8
 
 
 @dataclass(frozen=True)
@@ -157,12 +159,13 @@ def join(moments: Moments, norm: nn.BatchNorm1d, *, count: Tensor) -> Statistics
     found = torch.empty(4, channels, device=moments.numbers.device)
     assert norm.running_mean is not None and norm.running_var is not None and norm.momentum is not None
     _launch_join(
-        (triton.cdiv(channels, 16), 1, 1),
+        (triton.cdiv(channels, JOINED), 1, 1),
         (
             moments.numbers, norm.weight, norm.bias, norm.running_mean, norm.running_var, found, count,
             norm.eps, norm.momentum,
         ),
-        constants={"C": channels, "T": moments.rows, "BG": 256, "BC": 16},
+        constants={"C": channels, "T": moments.rows, "BG": 512, "BC": JOINED},
+        warps=8,
     )  # fmt: skip
     return Statistics(found, count)
 

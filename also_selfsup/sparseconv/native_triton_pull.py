@@ -17,7 +17,7 @@ import triton.language as tl
 from torch import Tensor
 
 from also_selfsup.sparseconv.native_launch import Launcher
-from also_selfsup.sparseconv.native_triton_norm import ELEMENTS, Statistics
+from also_selfsup.sparseconv.native_triton_norm import ELEMENTS, JOINED, Statistics
 
 # Programs that share the rows: several for each processor of a large card. Elements that one holds at a time.
 GROUPS, HELD, WIDEST = 512, 4096, 256
@@ -147,9 +147,10 @@ def pull_back(
     )
     found = torch.empty(4, channels, device=x.device)
     _launch_join(
-        (triton.cdiv(channels, 16), 1, 1),
+        (triton.cdiv(channels, JOINED), 1, 1),
         (partial, numbers, found, live),
-        constants={"C": channels, "G": GROUPS, "BG": 256, "BC": 16},
+        constants={"C": channels, "G": GROUPS, "BG": GROUPS, "BC": JOINED},
+        warps=8,
     )
     grad_x = torch.empty_like(x)
     grad_residual = torch.empty_like(x) if residual and relu else None

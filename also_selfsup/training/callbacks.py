@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 class Throughput(Callback):
-    """Logs scans a second of each training epoch (all processes) and, on a GPU, the peak memory."""
+    """Logs scans a second of each training epoch (all processes) and, on a GPU, the most memory it held."""
 
     def __init__(self) -> None:
         self.scans = 0
@@ -48,7 +48,8 @@ class Throughput(Callback):
         pl_module.log("train/scans_per_second", self.rate, prog_bar=True)
         pl_module.log("train/seconds", self.seconds)
         if pl_module.device.type == "cuda":
-            peak = torch.cuda.max_memory_allocated(pl_module.device) / 2**30
+            # Reserved, not allocated: a recorded pass keeps its memory for itself, which counts as free.
+            peak = torch.cuda.max_memory_reserved(pl_module.device) / 2**30
             pl_module.log("train/peak_memory_gib", peak)
 
 

@@ -108,7 +108,7 @@ class NanGuard(Callback):
         """Keep the buffers as they are before the step."""
         if not self._batches:
             self._buffers.keep()
-        self._batches.append(batch)
+        self._batches.append(_worth_keeping(batch))
 
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
@@ -192,7 +192,12 @@ def scales_gradients(trainer: Trainer) -> bool:
     return isinstance(plugin, MixedPrecision) and plugin.scaler is not None
 
 
-def _plain(batch: Batch) -> Batch:
-    """Tensors, on the CPU, and names: what a file can hold that nobody has to trust."""
-    tensors = {key: value.cpu() for key, value in batch.items() if isinstance(value, Tensor)}
+def _worth_keeping(batch: Batch) -> Batch:
+    """Tensors and names; what was prepared for the networks is large, and can be made again."""
+    tensors = {key: value for key, value in batch.items() if isinstance(value, Tensor)}
     return {**tensors, "names": list(batch["names"])}
+
+
+def _plain(batch: Batch) -> Batch:
+    """On the CPU: what a file can hold that nobody has to trust."""
+    return {key: value.cpu() if isinstance(value, Tensor) else value for key, value in batch.items()}

@@ -112,6 +112,7 @@ def parts_of(step: Step, *, steps: int) -> dict[str, float]:
     for number in range(steps + 5):
         if number == 5:
             times.clear()
+            torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
         torch.cuda.synchronize()
         last = time.perf_counter()
@@ -196,7 +197,7 @@ def end_to_end(settings: Settings, *, epochs: int) -> tuple[float, float]:
         from also_selfsup.training.epoch_log import read_log
 
         rates = read_log(run.folder / "logs_train.csv")
-    return max(float(row["scans_per_second"]) for row in rates), torch.cuda.max_memory_allocated() / 2**30
+    return max(float(row["scans_per_second"]) for row in rates), torch.cuda.max_memory_reserved() / 2**30
 
 
 def main() -> None:
@@ -218,7 +219,7 @@ def main() -> None:
     table = Table("part", "ms", title=f"{settings.name}, batch of {settings.training.batch_size}")
     for part, value in parts_of(step, steps=options.steps).items():
         table.add_row(part, f"{value:.1f}")
-    table.add_row("peak GiB", f"{torch.cuda.max_memory_allocated() / 2**30:.2f}")
+    table.add_row("peak GiB", f"{torch.cuda.max_memory_reserved() / 2**30:.2f}")
     table.add_row("voxels, pairs", f"{len(step.fields['voxel_x'])}, {len(step.fields['pair_query'])}")
     console.print(table)
     count, total, rows = launches_of(lambda: step.run(lambda part: None))
