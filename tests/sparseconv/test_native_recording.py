@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from also_selfsup.networks import build_backbone
-from also_selfsup.networks.backbone import Backbone
+from also_selfsup.networks.backbone import Encoder
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
@@ -29,7 +29,7 @@ def _batch(seed: int, *, cells: int) -> dict[str, Tensor]:
     return {name: value.cuda() for name, value in batch.items()}
 
 
-def _steps(network: Backbone, batches: list[dict[str, Tensor]]) -> list[Any]:
+def _steps(network: Encoder, batches: list[dict[str, Tensor]]) -> list[Any]:
     """Results, gradients and statistics of a few training steps."""
     found = []
     for batch in batches:
@@ -42,7 +42,8 @@ def _steps(network: Backbone, batches: list[dict[str, Tensor]]) -> list[Any]:
         found.append((latents.detach().clone(), gradients, statistics))
         with torch.no_grad():
             for parameter in network.parameters():
-                parameter -= 0.01 * parameter.grad  # type: ignore[operator]
+                assert parameter.grad is not None
+                parameter -= 0.01 * parameter.grad
     return found
 
 
