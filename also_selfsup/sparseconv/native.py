@@ -20,11 +20,11 @@ from also_selfsup.sparseconv import units
 from also_selfsup.sparseconv.interface import Backend, Geometry, Triple, Voxels
 from also_selfsup.sparseconv.kernels import as_cells
 from also_selfsup.sparseconv.native_fused import Source, Step, evaluate_unit, fusible, train_unit
-from also_selfsup.sparseconv.native_layout import Tables
+from also_selfsup.sparseconv.native_layout import Sizes, Tables
 from also_selfsup.sparseconv.native_levels import Pyramid, Workspace, first_level
 from also_selfsup.sparseconv.native_plans import pyramid_of
 from also_selfsup.sparseconv.native_products import convolve
-from also_selfsup.sparseconv.native_recording import Recorder, trained_whole
+from also_selfsup.sparseconv.native_recording import Recorder
 from also_selfsup.sparseconv.native_shadows import Shadows
 from also_selfsup.sparseconv.native_tiled import BLOCK, convolve_tiled, suits, tiling
 from also_selfsup.sparseconv.native_ways import pairs_of, plan_of
@@ -117,8 +117,10 @@ class NativeBackend(Backend):
         from also_selfsup.sparseconv.native_pyramid import build_tables
         from also_selfsup.sparseconv.native_triton_points import points_by_voxel
 
-        whole = self.recorder is not None and trained_whole(network) is not None
-        room = self.recorder.make_room if self.recorder and whole else (lambda sizes: sizes)
+        recorder = self.recorder
+        room: Callable[[Sizes], Sizes] = lambda sizes: sizes  # noqa: E731
+        if recorder is not None and recorder.trained_whole(network) is not None:
+            room = recorder.make_room
         tables = build_tables(coords.int().contiguous(), depth=halvings, room=room)
         if tables is None:
             return None

@@ -198,8 +198,10 @@ def _pull_convolution(
         total = native_triton_chunks.weight_gradient(found, grad, chunks=plan.chunks(), cell_count=len(cells))
         return total.to(kernel.dtype)
 
-    if ctx.needs_input_grad[1]:
+    if ctx.needs_input_grad[1] and kernel.is_leaf:  # nobody reads its gradient before the pass ends
         grad_kernel = aside.run(kernel_gradient, reads=(feats, grad, step.source))
+    elif ctx.needs_input_grad[1]:
+        grad_kernel = kernel_gradient()
     if ctx.needs_input_grad[0] and plan is None:
         grad_feats = grad @ cells.t()
     elif ctx.needs_input_grad[0] and plan is not None:

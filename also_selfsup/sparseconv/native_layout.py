@@ -10,9 +10,9 @@ recorded step reads it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from math import prod
 
-import torch
 from torch import Tensor
 
 from also_selfsup.sparseconv.native_tiles import CHUNK, Chunks, Tiles, tile_size
@@ -52,16 +52,18 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Layout:
-    """The places of all parts in the buffer: (begin, shape) by name.
+    """The parts of the buffer, one behind the other.
 
     Attributes:
         sizes: What there is room for.
-        parts: Name to begin and shape.
+        shapes: Of the parts, by name.
+        steps: From the begin of each part to that of the next one.
         length: Of the buffer.
     """
 
     sizes: Sizes
-    parts: dict[str, tuple[int, tuple[int, ...]]]
+    shapes: dict[str, tuple[int, ...]]
+    steps: list[int]
     length: int
 
     @property
@@ -83,11 +85,8 @@ def layout_of(sizes: Sizes) -> Layout:
         shapes |= _tile_shapes(f"down {level}", coarse, OCTANTS)
         shapes |= _tile_shapes(f"up {level}", fine, OCTANTS)
         shapes |= _pair_shapes(f"down {level}", fine, OCTANTS)
-    parts, begin = {}, 0
-    for name, shape in shapes.items():
-        parts[name] = begin, shape
-        begin += -(-int(torch.Size(shape).numel()) // 4) * 4
-    return Layout(sizes, parts, begin)
+    steps = [-(-prod(shape) // 4) * 4 for shape in shapes.values()]
+    return Layout(sizes, shapes, steps, sum(steps))
 
 
 def _tile_shapes(name: str, rows: int, cells: int) -> dict[str, tuple[int, ...]]:
@@ -125,10 +124,17 @@ class Tables:
     layout: Layout
     sizes: Sizes
 
+    @cached_property
+    def _parts(self) -> dict[str, Tensor]:
+        """All parts, flat, cut in one go: a hundred slices one by one take the host milliseconds."""
+        flat: tuple[Tensor, ...] = self.buffer.split(self.layout.steps)  # type: ignore[no-untyped-call]
+        return dict(zip(self.layout.shapes, flat, strict=True))
+
     def part(self, name: str) -> Tensor:
         """One part, a view."""
-        begin, shape = self.layout.parts[name]
-        return self.buffer[begin : begin + torch.Size(shape).numel()].view(shape)
+        shape, flat = self.layout.shapes[name], self._parts[name]
+        count = prod(shape)
+        return (flat if len(flat) == count else flat[:count]).view(shape)
 
     def tiles(self, name: str) -> Tiles:
         """Tiles of "same", "down" or "up" of a level."""

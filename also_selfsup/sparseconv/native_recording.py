@@ -22,6 +22,7 @@ from torch.nn import functional
 from also_selfsup.sparseconv.native_aside import aside
 from also_selfsup.sparseconv.native_launch import compile_log
 from also_selfsup.sparseconv.native_layout import Sizes, Tables
+from also_selfsup.sparseconv.native_structure import Structure, gradients_are_awaited
 
 # Room beyond what was seen, and the step by which it grows: every growth is recorded anew.
 SLACK, STEP = 1.06, 2048
@@ -49,6 +50,7 @@ class Recording:
         gradients: Of the parameters; None for one that the result does not depend on.
         forward, backward: The graphs.
         key: What the recording holds for.
+        anchor: What the result depends on for autograd, where gradients are stored and not handed on.
         latest: The last forward pass.
     """
 
@@ -61,6 +63,7 @@ class Recording:
     forward: torch.cuda.CUDAGraph
     backward: torch.cuda.CUDAGraph
     key: Any
+    anchor: Tensor
     latest: Callable[[], Token | None] = field(default=lambda: None)
 
     def busy(self) -> bool:
@@ -80,6 +83,7 @@ class Recorder:
         self.room = NOTHING
         self.recording: Recording | None = None
         self.warm = False
+        self._structure: Structure | None = None
 
     def __reduce__(self) -> tuple[type[Recorder], tuple[()]]:
         """A copy of a network records its own passes."""
@@ -90,6 +94,18 @@ class Recorder:
         if not self.room.holds(sizes):
             self.room = self.room.grown(sizes, slack=SLACK, step=STEP)
         return self.room
+
+    def trained_whole(self, network: nn.Module) -> list[nn.Parameter] | None:
+        """The network's parameters, if all of it trains in the way that is recorded; else None.
+
+        Args:
+            network: The same in each call.
+        """
+        found = self._structure.trained_whole() if self._structure else None
+        if found is None:
+            self._structure = Structure(network)
+            found = self._structure.trained_whole()
+        return self._structure.parameters if found and self._structure else None
 
     def run(self, network: nn.Module, step: Pass, feats: Tensor, *, tables: Tables) -> Tensor:
         """step(feats, tables), with gradients of the network's parameters.
@@ -104,7 +120,7 @@ class Recorder:
             (V, L); in recorded passes valid until the next one.
         """
         padded = functional.pad(feats, (0, 0, 0, tables.layout.sizes.rows[0] - len(feats)))
-        parameters = trained_whole(network) if _records_now(feats) else None
+        parameters = self.trained_whole(network) if _records_now(feats) else None
         # Tables may have been made while the network was evaluated, or before the room grew.
         if parameters is None or tables.layout.sizes != self.room:
             return step(padded, tables)
@@ -120,19 +136,24 @@ class Recorder:
             return step(padded, tables)
         token = Token()
         found.latest = ref(token)
-        result: Tensor = _Replay.apply(found, token, padded, tables, *parameters)  # type: ignore[no-untyped-call]
+        inputs = parameters if gradients_are_awaited() else [found.anchor]
+        result: Tensor = _Replay.apply(found, token, padded, tables, *inputs)  # type: ignore[no-untyped-call]
         return result
 
 
 class _Replay(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, recording: Recording, token: Token, feats: Tensor, tables: Tables, *parameters: Tensor
+        ctx: Any, recording: Recording, token: Token, feats: Tensor, tables: Tables, *inputs: Tensor
     ) -> Tensor:
         recording.feats.copy_(feats)
         tables.moved(recording.tables.buffer)
         recording.forward.replay()
-        ctx.recording, ctx.token = recording, token
+        ctx.recording, ctx.token, ctx.stored = (
+            recording,
+            token,
+            len(inputs) == 1 and inputs[0] is recording.anchor,
+        )
         return recording.out.detach()
 
     @staticmethod
@@ -152,19 +173,13 @@ class _Replay(torch.autograd.Function):
                 parameter.grad = kept.clone()
         recording.grad.copy_(grad)
         recording.backward.replay()
-        fresh = (None if gradient is None else gradient.detach() for gradient in recording.gradients)
-        return (None, None, None, None, *fresh)
-
-
-def trained_whole(network: nn.Module) -> list[nn.Parameter] | None:
-    """The parameters, if all of the network trains, in the way that the fused steps compute; else None."""
-    parameters: list[nn.Parameter] = []
-    for module in network.modules():
-        if not module.training or isinstance(module, nn.SyncBatchNorm):
-            return None
-        parameters += module.parameters(recurse=False)
-    fit = all(parameter.requires_grad and parameter.dtype == torch.float32 for parameter in parameters)
-    return parameters if fit else None
+        if not ctx.stored:
+            return (None, None, None, None, *(g if g is None else g.detach() for g in recording.gradients))
+        for parameter, gradient in zip(recording.parameters, recording.gradients, strict=True):
+            if gradient is not None:
+                kept = parameter.grad
+                parameter.grad = gradient if kept is None else kept.add_(gradient)
+        return None, None, None, None, None
 
 
 def _records_now(feats: Tensor) -> bool:
@@ -218,4 +233,5 @@ def _record(network: nn.Module, step: Pass, feats: Tensor, *, tables: Tables, ke
     grad = torch.zeros_like(out)
     with torch.cuda.graph(backward, pool=forward.pool(), capture_error_mode=mode), aside:
         gradients = torch.autograd.grad(out, list(own.values()), grad, allow_unused=True)
-    return Recording(still, moved, out.detach(), grad, parameters, gradients, forward, backward, key)
+    anchor = torch.zeros((), device=out.device, requires_grad=True)
+    return Recording(still, moved, out.detach(), grad, parameters, gradients, forward, backward, key, anchor)

@@ -23,7 +23,7 @@ from also_selfsup.sparseconv.native_launch import Launcher
 
 ROWS, CHANNELS, ELEMENTS = 256, 32, 2048
 # Channels of a program that joins groups: few, for it goes through all groups, and many programs share that.
-JOINED = 8
+JOINED = 4
 
 
 @dataclass(frozen=True)

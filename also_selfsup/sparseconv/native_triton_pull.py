@@ -19,8 +19,9 @@ from torch import Tensor
 from also_selfsup.sparseconv.native_launch import Launcher
 from also_selfsup.sparseconv.native_triton_norm import ELEMENTS, JOINED, Statistics
 
-# Programs that share the rows: several for each processor of a large card. Elements that one holds at a time.
-GROUPS, HELD, WIDEST = 512, 4096, 256
+# Programs that share the rows: two for each processor of a large card. Elements that one holds at a time, and
+# how many loads of so many are under way.
+GROUPS, HELD, WIDEST, STAGES = 264, 4096, 256, 3
 # Where the sign of the result stands: nowhere, in what the affine map makes of the input, in the result.
 NOWHERE, MAPPED, RESULT = 0, 1, 2
 
@@ -48,6 +49,7 @@ def _pull_sums_kernel(
     RELU: tl.constexpr,
     R: tl.constexpr,
     BC: tl.constexpr,
+    STAGES: tl.constexpr,
 ):
     group, channel = tl.program_id(0), tl.program_id(1) * BC + tl.arange(0, BC)
     known = channel < C
@@ -58,7 +60,8 @@ def _pull_sums_kernel(
     scale = tl.load(numbers + 2 * C + channel, mask=known, other=0.0)[None, :]
     shift = tl.load(numbers + 3 * C + channel, mask=known, other=0.0)[None, :]
     first, second = tl.zeros((R, BC), dtype=tl.float32), tl.zeros((R, BC), dtype=tl.float32)
-    for start in range(group * share, tl.minimum(group * share + share, rows), R):
+    last = tl.minimum(group * share + share, rows)
+    for start in tl.range(group * share, last, R, num_stages=STAGES):
         row = start + tl.arange(0, R)
         inside = (row < rows)[:, None] & known[None, :]
         place = row.to(tl.int64)[:, None] * C + channel[None, :]
@@ -81,9 +84,11 @@ def _join_pulls_kernel(
     rows = tl.load(live)
     first, second = tl.zeros((BG, BC), dtype=tl.float32), tl.zeros((BG, BC), dtype=tl.float32)
     for start in range(0, G, BG):
-        place = partial + (start + tl.arange(0, BG))[:, None] * 2 * C + channel[None, :]
-        first += tl.load(place, mask=known[None, :], other=0.0)
-        second += tl.load(place + C, mask=known[None, :], other=0.0)
+        group = start + tl.arange(0, BG)
+        inside = (group < G)[:, None] & known[None, :]
+        place = partial + group[:, None] * 2 * C + channel[None, :]
+        first += tl.load(place, mask=inside, other=0.0)
+        second += tl.load(place + C, mask=inside, other=0.0)
     bias, weight = tl.sum(first, 0), tl.sum(second, 0)
     centre = tl.load(numbers + channel, mask=known, other=0.0)
     spread = tl.load(numbers + C + channel, mask=known, other=0.0)
@@ -143,13 +148,13 @@ def pull_back(
     _launch_sums(
         (GROUPS, triton.cdiv(channels, block), 1),
         (grad, signs, x, numbers, partial, live),
-        constants={"C": channels, "RELU": sign, "R": HELD // block, "BC": block},
+        constants={"C": channels, "RELU": sign, "R": HELD // block, "BC": block, "STAGES": STAGES},
     )
     found = torch.empty(4, channels, device=x.device)
     _launch_join(
         (triton.cdiv(channels, JOINED), 1, 1),
         (partial, numbers, found, live),
-        constants={"C": channels, "G": GROUPS, "BG": GROUPS, "BC": JOINED},
+        constants={"C": channels, "G": GROUPS, "BG": triton.next_power_of_2(GROUPS), "BC": JOINED},
         warps=8,
     )
     grad_x = torch.empty_like(x)

@@ -114,12 +114,13 @@ class NanGuard(Callback):
         self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
     ) -> None:
         """Look at the gradient, which is the same in all processes, and have the update left out."""
-        if scales_gradients(trainer):  # its scaler does the same, and infinite ones are its daily work
-            return
         gradients = [
             p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None
         ]
-        self._unsound = (~torch.isfinite(torch.nn.utils.get_total_norm(gradients))).float()
+        # A scaler does the same, and infinite gradients are its daily work.
+        if not gradients or scales_gradients(trainer):
+            return
+        self._unsound = unsound(gradients)
         if optimizer.defaults.get("fused"):
             optimizer.found_inf = self._unsound  # type: ignore[attr-defined]  # read by the fused kernel
         elif self._unsound.item():
@@ -184,6 +185,14 @@ class NanGuard(Callback):
         except OSError as error:  # what was found matters more
             return f"its batch could not be kept ({error})"
         return f"its batch is kept in {self.folder / name}"
+
+
+def unsound(gradients: list[Tensor]) -> Tensor:
+    """1.0 on the device if any number of the gradients is NaN or infinite, else 0.0: two launches for all."""
+    found = torch.zeros((), device=gradients[0].device)
+    unscaled = torch.ones((), device=gradients[0].device)
+    torch._amp_foreach_non_finite_check_and_unscale_(gradients, found, unscaled)  # as a GradScaler looks
+    return found
 
 
 def scales_gradients(trainer: Trainer) -> bool:

@@ -4,7 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from also_selfsup.sparseconv.native_layout import Sizes, layout_of
+import torch
+
+from also_selfsup.sparseconv.native_layout import Sizes, Tables, layout_of
 
 
 def test_tables_equal_brute_force_and_filling_changes_nothing(answers_of: Callable[..., Any]) -> None:
@@ -27,10 +29,13 @@ def test_room_grows_by_whole_steps_and_never_shrinks() -> None:
 
 def test_parts_of_the_buffer_are_aligned_and_apart() -> None:
     layout = layout_of(Sizes((130, 70, 33), (501, 203, 99)))
+    tables = Tables(torch.arange(layout.length, dtype=torch.int32), layout, layout.sizes)
     end = 0
-    for begin, shape in layout.parts.values():
+    for name, shape in layout.shapes.items():
+        part = tables.part(name)
+        assert part.shape == shape
+        begin, last = int(part.flatten()[0]), int(part.flatten()[-1])
         assert begin % 4 == 0 and begin >= end  # 16 bytes
-        end = begin
-        for length in shape[:1]:
-            end += length * (shape[1] if len(shape) > 1 else 1)
+        assert last == begin + part.numel() - 1
+        end = last + 1
     assert end <= layout.length

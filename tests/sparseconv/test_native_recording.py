@@ -43,7 +43,7 @@ def _steps(network: Encoder, batches: list[dict[str, Tensor]]) -> list[Any]:
         with torch.no_grad():
             for parameter in network.parameters():
                 assert parameter.grad is not None
-                parameter -= 0.01 * parameter.grad
+                parameter.sub_(parameter.grad, alpha=0.01)
     return found
 
 

@@ -1,0 +1,42 @@
+"""Whether a network trains whole, and whether it is still the one that was looked at."""
+
+import torch
+from torch import nn
+
+from also_selfsup.networks import build_backbone
+from also_selfsup.networks.backbone import Backbone, freeze_but_classifier, replace_classifier
+from also_selfsup.sparseconv.native_structure import Structure
+
+
+def _network() -> Backbone:
+    network = build_backbone("MinkUNet18", in_channels=1, out_channels=4, framework="native")
+    assert isinstance(network, Backbone)
+    return network
+
+
+def test_a_network_trains_whole_or_not() -> None:
+    network = _network().train()
+    found = Structure(network)
+    assert found.trained_whole() is True
+    network.eval()
+    assert found.trained_whole() is False
+    network.train()
+    freeze_but_classifier(network)
+    assert found.trained_whole() is False
+    assert Structure(_network().double()).trained_whole() is False
+    assert Structure(nn.SyncBatchNorm.convert_sync_batchnorm(_network())).trained_whole() is False
+
+
+def test_an_exchanged_module_or_parameter_is_seen() -> None:
+    network = _network().train()
+    found = Structure(network)
+    replace_classifier(network, 7)
+    assert found.trained_whole() is None
+    found = Structure(network)
+    assert found.trained_whole() is True
+    layer = network.classifier[0]
+    layer.weight = nn.Parameter(torch.zeros(7, 96))
+    assert found.trained_whole() is None
+    found = Structure(network)
+    network.extra = nn.Linear(2, 2)
+    assert found.trained_whole() is None
