@@ -22,7 +22,7 @@ from torch.nn import functional
 from also_selfsup.sparseconv.native_aside import aside
 from also_selfsup.sparseconv.native_launch import compile_log
 from also_selfsup.sparseconv.native_layout import Sizes, Tables
-from also_selfsup.sparseconv.native_structure import Structure, gradients_are_awaited
+from also_selfsup.sparseconv.native_structure import Structure, gradients_are_awaited, without_collector
 
 # Room beyond what was seen, and the step by which it grows: every growth is recorded anew.
 SLACK, STEP = 1.06, 2048
@@ -131,7 +131,8 @@ class Recorder:
         found = self.recording
         if found is None or found.key != key or found.tables.layout is not tables.layout:
             self.recording = None  # its memory is needed for the next one
-            self.recording = found = _record(network, step, padded, tables=tables, key=key)
+            with without_collector():
+                self.recording = found = _record(network, step, padded, tables=tables, key=key)
         if found.busy():
             return step(padded, tables)
         token = Token()

@@ -5,6 +5,11 @@ Walking through the modules of a deep network takes the host milliseconds.
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from weakref import ref
+
 import torch
 from torch import nn
 
@@ -13,24 +18,31 @@ class Structure:
     """Modules and parameters of a network, looked up once; tells whether they are still those."""
 
     def __init__(self, network: nn.Module) -> None:
-        self.modules, self.parameters = list(network.modules()), list(network.parameters())
-        self._members = self._ids()
+        # Weakly: whoever holds this belongs to the network, and a ring would keep its GPU memory.
+        self._modules = [ref(module) for module in network.modules()]
+        self.parameters = list(network.parameters())
+        self._members = _ids([module() for module in self._modules])
 
     def trained_whole(self) -> bool | None:
         """Whether all of it trains, in the way that the fused steps compute; None if it has changed."""
-        if self._ids() != self._members:
+        modules = [module() for module in self._modules]
+        if _ids(modules) != self._members:
             return None
         return all(
-            module.training and not isinstance(module, nn.SyncBatchNorm) for module in self.modules
+            module is not None and module.training and not isinstance(module, nn.SyncBatchNorm)
+            for module in modules
         ) and all(p.requires_grad and p.dtype == torch.float32 for p in self.parameters)
 
-    def _ids(self) -> list[int]:
-        return [
-            id(member)
-            for module in self.modules
-            for members in (module._modules, module._parameters)
-            for member in members.values()
-        ]
+
+def _ids(modules: Sequence[nn.Module | None]) -> list[int]:
+    """Of the modules' own members."""
+    return [
+        id(member)
+        for module in modules
+        if module is not None
+        for members in (module._modules, module._parameters)
+        for member in members.values()
+    ]
 
 
 def gradients_are_awaited() -> bool:
@@ -40,3 +52,16 @@ def gradients_are_awaited() -> bool:
     """
     distributed = torch.distributed
     return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
+
+
+@contextmanager
+def without_collector() -> Iterator[None]:
+    """Collect garbage now and not within: a former recording that is freed during another one spoils it."""
+    gc.collect()
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

@@ -81,6 +81,8 @@ class Step:
 class NanGuard(Callback):
     """Leaves out each update by an unsound gradient, restores the statistics of its batch-norms, and tells.
 
+    Logs `loss`, of the newest step that the host has looked at.
+
     Args:
         folder: Of the run; takes the batches of such steps.
         skip: Go on after such a step instead of ending the run.
@@ -94,6 +96,7 @@ class NanGuard(Callback):
         self._batches: list[Batch] = []
         self._unsound: Tensor | None = None
         self._in_a_row = self._files = 0
+        self.loss: float | None = None
         self._buffers = BufferCopies([], copies=1)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -142,14 +145,16 @@ class NanGuard(Callback):
             self._steps.append(Step(trainer.current_epoch, batch_idx, self._batches, answer, kept))
             self._batches, self._unsound = [], None
         self.settle(trainer, most=0 if trainer.is_last_batch else self.lag or 0)
+        if self.loss is not None:  # here it is on the host: shown from the device, every step would wait
+            pl_module.log("loss", torch.tensor(self.loss), prog_bar=True, batch_size=1)
 
     def settle(self, trainer: Trainer, *, most: int = 0) -> None:
         """Look at all steps but the newest `most`: before a checkpoint, at all."""
         while len(self._steps) > most:
             step = self._steps.popleft()
-            unsound, loss = step.answer.read()
+            unsound, self.loss = step.answer.read()
             if unsound:
-                self._tell(trainer, step, loss=loss)
+                self._tell(trainer, step, loss=self.loss)
             else:
                 self._in_a_row = 0
 

@@ -136,7 +136,8 @@ class TaskModule(LightningModule, ABC):
         if self.trainer.world_size == 1:
             return 1.0
         mine = torch.as_tensor(terms, device=self.device, dtype=torch.float64)
-        total = self.trainer.strategy.reduce(mine.clone(), reduce_op="sum")
+        total = mine.clone()
+        torch.distributed.all_reduce(total)  # the strategy's would have the host wait for all processes
         return (mine * self.trainer.world_size / torch.clamp(total, min=1)).to(self.dtype)
 
     def _step(self, batch: Batch, batch_idx: int, *, stage: Stage) -> Tensor:
@@ -151,7 +152,6 @@ class TaskModule(LightningModule, ABC):
         scans = len(batch["names"])
         if training:
             self.train_losses.update(losses, scans=scans)
-            self.log("loss", losses["total"].detach(), prog_bar=True, batch_size=scans)
             return losses["total"]
         for name, value in losses.items():
             key = _loss_key(stage, name)

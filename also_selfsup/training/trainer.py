@@ -52,7 +52,7 @@ def build_trainer(
     options = settings.trainer
     loggers = _loggers(settings, folder)
     callbacks = [*_callbacks(settings, folder, monitor=monitor, logs=bool(loggers)), *more]
-    return Trainer(
+    trainer = Trainer(
         default_root_dir=folder,
         accelerator=options.accelerator,
         devices=settings.num_device,
@@ -77,6 +77,7 @@ def build_trainer(
         enable_progress_bar=settings.logging.progress_bar,
         enable_model_summary=False,
     )
+    return _asking_less(trainer)
 
 
 def fit(trainer: Trainer, module: LightningModule, data: LightningDataModule, run: Run) -> None:
@@ -109,6 +110,15 @@ def resolve_precision(precision: str, accelerator: str) -> Any:
     if accelerator == "cpu" or not torch.cuda.is_available():
         return "32-true"
     return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
+
+
+def _asking_less(trainer: Trainer) -> Trainer:
+    """The trainer, whose processes no longer ask one another about SIGTERM before every step.
+
+    Each time they would wait for the device; `WithinEpoch` has them agree every few steps.
+    """
+    trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
+    return trainer
 
 
 def _callbacks(settings: Settings, folder: Path, *, monitor: str, logs: bool) -> list[Callback]:
