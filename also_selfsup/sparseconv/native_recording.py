@@ -130,7 +130,7 @@ class Recorder:
         key = _key(parameters, padded)
         found = self.recording
         if found is None or found.key != key or found.tables.layout is not tables.layout:
-            self.recording = None  # its memory is needed for the next one
+            self.recording = found = None  # its memory is needed for the next one
             with without_collector():
                 self.recording = found = _record(network, step, padded, tables=tables, key=key)
         if found.busy():

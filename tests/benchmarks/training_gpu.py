@@ -37,6 +37,7 @@ from also_selfsup.transforms.randomness import step_generator
 PUBLISHED = {"scans/s": 39.8, "backbone": 206.8, "decoder": 14.6, "peak GiB": 8.8}
 # 1.71 TFLOP at 790 TFLOP/s and 6 GB at 4.3 TB/s: no program runs the backbone in less.
 FLOOR_MS = 3.6
+WHOLE = "whole step, never waited for"
 
 
 def settings_of(options: argparse.Namespace) -> Settings:
@@ -123,7 +124,7 @@ def parts_of(step: Step, *, steps: int) -> dict[str, float]:
     for _ in range(steps):
         step.run(lambda part: None)
     torch.cuda.synchronize()
-    found["whole step, never waited for"] = 1e3 * (time.perf_counter() - begin) / steps
+    found[WHOLE] = 1e3 * (time.perf_counter() - begin) / steps
     return found
 
 
@@ -200,6 +201,30 @@ def end_to_end(settings: Settings, *, epochs: int) -> tuple[float, float]:
     return max(float(row["scans_per_second"]) for row in rates), torch.cuda.max_memory_reserved() / 2**30
 
 
+def backbones(step: Step, options: argparse.Namespace) -> Table:
+    """Our backbone, and spconv's if it is asked for."""
+    table = Table(
+        "backbone", "forward + backward ms", "prepared ahead", "of the floor", "inference of one scan ms"
+    )
+    peers = [("native", torch.bfloat16)] + ([("spconv", torch.float16)] if options.peer else [])
+    for name, dtype in peers:
+        trained, ahead, inference = backbone_of(name, step, steps=options.steps, dtype=dtype)
+        table.add_row(name, f"{trained:.1f}", f"{ahead:.1f}", f"{ahead / FLOOR_MS:.1f} x", f"{inference:.1f}")
+    return table
+
+
+def beside_peer(step: Step, *, steps: int) -> str:
+    """A whole step, and the same with spconv's backbone."""
+    settings = step.settings
+    peer = replace(settings, network=replace(settings.network, framework="spconv"))
+    whole = parts_of(Step(peer, torch.float16), steps=steps)[WHOLE]
+    ours, size = parts_of(step, steps=steps)[WHOLE], settings.training.batch_size
+    return (
+        f"a whole step: {ours:.1f} ms, {1e3 * size / ours:.0f} scans/s; with spconv's backbone in fp16 "
+        f"{whole:.1f} ms, {1e3 * size / whole:.0f} scans/s; {whole / ours:.1f} x"
+    )
+
+
 def main() -> None:
     """Simulate if asked for, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -227,14 +252,9 @@ def main() -> None:
     for name, value, number in rows:
         table.add_row(name, f"{value:.2f}", str(number))
     console.print(table)
-    table = Table(
-        "backbone", "forward + backward ms", "prepared ahead", "of the floor", "inference of one scan ms"
-    )
-    peers = [("native", torch.bfloat16)] + ([("spconv", torch.float16)] if options.peer else [])
-    for name, dtype in peers:
-        trained, ahead, inference = backbone_of(name, step, steps=options.steps, dtype=dtype)
-        table.add_row(name, f"{trained:.1f}", f"{ahead:.1f}", f"{ahead / FLOOR_MS:.1f} x", f"{inference:.1f}")
-    console.print(table)
+    console.print(backbones(step, options))
+    if options.peer:
+        console.print(beside_peer(step, steps=options.steps))
     if options.epochs:
         rate, peak = end_to_end(settings, epochs=options.epochs)
         published = PUBLISHED["scans/s"]
