@@ -10,8 +10,8 @@ Then the same few steps in fp32 by one process with the recipe's batch and by tw
 synchronised batch-norm, as joint_batch.py explains. Sums come in another order, which AdamW's first steps
 amplify: they divide a gradient by its own size, however small. So losses must agree to 1e-4 in the first two
 steps and to 1e-2 in all, relatively; beside them stands what one process does with the scans of each batch in
-the opposite order. The status is 1 where they do not agree. Were the mean of each process to count alike,
-however many pairs it is of, losses would be 1e-3 apart at once.
+the opposite order. The status is 1 where they do not agree. With the mean of each process counted
+alike, however many pairs it is of, losses of the tiny size were 9e-4 apart at once.
 """
 
 import argparse
