@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from also_selfsup.networks.activation_checkpointing import checkpoint_blocks
 from also_selfsup.networks.backbone import (
     Backbone,
     Encoder,
@@ -95,6 +96,7 @@ __all__ = [
     "InterpNet",
     "build_backbone",
     "build_decoder",
+    "checkpoint_blocks",
     "deepen_classifier",
     "freeze_but_classifier",
     "replace_classifier",

@@ -5,6 +5,7 @@ Choy et al., CVPR 2019, as published in SPVNAS. Letters: V voxels, C channels.
 
 from torch import nn
 
+from also_selfsup.networks.activation_checkpointing import CheckpointedBlock
 from also_selfsup.networks.backbone import Backbone
 from also_selfsup.sparseconv import (
     BatchNorm,
@@ -32,7 +33,7 @@ class ConvBlock(nn.Module):
         return out
 
 
-class ResidualBlock(nn.Module):
+class ResidualBlock(CheckpointedBlock):
     """Two 3x3x3 convolutions beside a shortcut, which is 1x1x1 where the channels change."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
@@ -48,7 +49,7 @@ class ResidualBlock(nn.Module):
         if in_channels != out_channels:
             self.downsample = Chain(SubmanifoldConv3d(in_channels, out_channels, 1), BatchNorm(out_channels))
 
-    def forward(self, x: Voxels) -> Voxels:
+    def compute(self, x: Voxels) -> Voxels:
         """Voxels with `out_channels`."""
         out: Voxels = self.net(x, residual=self.downsample(x))
         return out

@@ -171,6 +171,11 @@ def _check_together(settings: Settings) -> None:
             "cfg.downstream.probe_hidden=true: fine-tuning has no hidden layer; it goes with "
             "cfg.downstream.linear_probe=true."
         )
+    if settings.trainer.checkpoint_activations and settings.network.backbone in BIRDS_EYE:
+        raise SettingsError(
+            f"cfg.trainer.checkpoint_activations=true: cfg.network.backbone={settings.network.backbone} has "
+            "no residual blocks whose activations could be freed; set it to false."
+        )
     if settings.loss.recons_lambda == settings.loss.intensity_lambda == 0:
         raise SettingsError(
             "cfg.loss.recons_lambda=0 and cfg.loss.intensity_lambda=0: nothing would be learnt."

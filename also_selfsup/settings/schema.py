@@ -184,6 +184,9 @@ class Trainer:
     cuda_graphs: bool = option(
         True, "on a GPU, record the network's passes once and replay them; same results, more memory"
     )
+    checkpoint_activations: bool = option(
+        False, "keep only the input of a residual block, compute the rest again going back: less memory"
+    )
     log_every_n_steps: int = option(20, "steps between logged training figures", low=1)
     deterministic: bool = option(False, "refuse operations whose result may differ between runs")
     detect_anomaly: bool = option(False, "stop at the operation that makes a NaN (slow)")

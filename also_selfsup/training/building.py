@@ -1,6 +1,12 @@
 """From settings to what a task is made of: its transforms and its network."""
 
-from also_selfsup.networks import Backbone, Encoder, build_backbone, deepen_classifier
+from also_selfsup.networks import (
+    Backbone,
+    Encoder,
+    build_backbone,
+    checkpoint_blocks,
+    deepen_classifier,
+)
 from also_selfsup.settings.limits import SettingsError
 from also_selfsup.settings.schema import Settings
 from also_selfsup.transforms.features import channel_count
@@ -21,6 +27,8 @@ def network_of(settings: Settings, *, out_channels: int) -> Encoder:
     )
     if settings.trainer.cuda_graphs:
         net.backend.record()
+    if settings.trainer.checkpoint_activations:
+        checkpoint_blocks(net)
     return net
 
 

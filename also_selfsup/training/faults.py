@@ -40,8 +40,9 @@ def explain(error: Exception, module: LightningModule, *, folder: Path) -> UserE
         return FaultError(
             f"Out of GPU memory with {getattr(module, 'batch_sizes', 'the first batch')} "
             f"({str(error).splitlines()[0]}). Lower cfg.training.batch_size (cfg.downstream.batch_size) and "
-            "raise cfg.trainer.accumulate_grad_batches instead, or lower cfg.manifold_points or "
-            "cfg.non_manifold_points, or set cfg.precision=auto."
+            "raise cfg.trainer.accumulate_grad_batches instead, or set "
+            "cfg.trainer.checkpoint_activations=true (all backbones but SECOND), or lower "
+            "cfg.manifold_points or cfg.non_manifold_points, or set cfg.precision=auto."
         )
     if _is_dead_worker(error):
         return FaultError(

@@ -74,6 +74,12 @@ def test_no_loss_left() -> None:
         load("nuscenes", ["cfg.loss.recons_lambda=0", "cfg.loss.intensity_lambda=0"])
 
 
+def test_no_residual_blocks_to_compute_again() -> None:
+    message = r"cfg\.trainer\.checkpoint_activations=true: cfg\.network\.backbone=SECOND has no residual"
+    with pytest.raises(SettingsError, match=message):
+        load("kitti3d_second", ["cfg.trainer.checkpoint_activations=true"])
+
+
 def test_unknown_recipe() -> None:
     with pytest.raises(SettingsError, match="cfg=nuscnes: no such recipe; choose one of demo, .*nuscenes"):
         load("nuscnes")

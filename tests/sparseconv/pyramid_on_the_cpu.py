@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from also_selfsup.networks import checkpoint_blocks
 from also_selfsup.networks.minkunet import ResidualBlock
 from also_selfsup.sparseconv import (
     BatchNorm,
@@ -117,7 +118,7 @@ class Small(nn.Module):
         return out.feats
 
 
-def errors(coords: Tensor, room: Sizes | None) -> dict[str, float]:
+def errors(coords: Tensor, room: Sizes | None, *, checkpointed: bool) -> dict[str, float]:
     """Relative errors of a network on padded tables, fused, beside the same one in float64, step by step."""
     net = Small()
     for parameter in net.parameters():
@@ -125,9 +126,12 @@ def errors(coords: Tensor, room: Sizes | None) -> dict[str, float]:
             nn.init.uniform_(parameter, 0.5, 1.5)
     feats, weights = torch.randn(len(coords), 16), torch.randn(len(coords), 16)
     exact = copy.deepcopy(net).double()
+    native.fusible = lambda *_: False
     truth = exact(exact.backend.voxels(feats.double(), coords))
     (truth * weights).sum().backward()
     native.fusible = lambda *_: True
+    if checkpointed:
+        checkpoint_blocks(net)
     tables = build_tables(coords, depth=1, room=lambda sizes: room or sizes)
     filling = tables.layout.sizes.rows[0] - len(coords)
     x = native.NativeVoxels(functional.pad(feats, (0, 0, 0, filling)), pyramid_of(tables), 0, net.backend)
@@ -139,8 +143,8 @@ def errors(coords: Tensor, room: Sizes | None) -> dict[str, float]:
         for (name, ours), theirs in pairs:
             if kind == "parameters":
                 found[name] = error(ours.grad, theirs.grad)
-            elif "running" in name:
-                found[name] = error(ours, theirs)
+            else:
+                found[name] = error(ours, theirs.double())
     net.eval(), exact.eval()
     with torch.no_grad():
         found["evaluated"] = error(net(x)[: len(coords)], evaluated(exact, feats, coords))
@@ -185,7 +189,8 @@ def main() -> None:
     dense = torch.cartesian_prod(*map(torch.arange, (2, 3, 3, 3))).int()
     dense = dense[torch.rand(len(dense)) < 0.7].mul(torch.tensor([1, 9, 9, 9])).int().contiguous()
     room = Sizes((64,) * 2, (400,) * 2)
-    json.dump({"wrong": wrong, "errors": errors(dense, room), "points": points()}, sys.stdout)
+    found = {f"errors {on}": errors(dense, room, checkpointed=on) for on in (False, True)}
+    json.dump({"wrong": wrong, "points": points(), **found}, sys.stdout)
 
 
 if __name__ == "__main__":

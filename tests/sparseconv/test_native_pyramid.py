@@ -12,9 +12,11 @@ from also_selfsup.sparseconv.native_layout import Sizes, Tables, layout_of
 def test_tables_equal_brute_force_and_filling_changes_nothing(answers_of: Callable[..., Any]) -> None:
     found = answers_of(Path(__file__).with_name("pyramid_on_the_cpu.py"))
     assert found["wrong"] == []
-    assert len(found["errors"]) > 30
-    for name, error in found["errors"].items():
-        assert error < 1e-4, f"{name}: {error}"  # float32 beside float64
+    for checkpointed in (False, True):  # whether blocks are computed again in the backward pass
+        errors = found[f"errors {checkpointed}"]
+        assert len(errors) > 40
+        for name, error in errors.items():
+            assert error < 1e-4, f"{name}: {error}"  # float32 beside float64
     assert found["points"] < 1e-6
 
 

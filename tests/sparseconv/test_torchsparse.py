@@ -4,6 +4,7 @@ The stand-in computes with dictionaries of cells and one matrix product a pair, 
 1.4 has the batch column last and coarse cells in input voxels, 2.1 the batch first and cells of the level.
 """
 
+import copy
 import importlib
 import itertools
 import sys
@@ -15,6 +16,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from also_selfsup.networks import checkpoint_blocks
+from also_selfsup.networks.minkunet import ResidualBlock
 from also_selfsup.sparseconv import Backend, Chain, DownsampleConv3d, SubmanifoldConv3d, UpsampleConv3d
 from also_selfsup.sparseconv.native import NativeBackend
 
@@ -167,6 +170,29 @@ def test_adapter_agrees_with_native(cells: Any, backend: Backend) -> None:
         assert torch.equal(ours.coords[order].long(), truth.coords[order_truth]) and ours.level == truth.level
         torch.testing.assert_close(ours.feats[order], truth.feats[order_truth], rtol=0, atol=1e-12)
     torch.testing.assert_close(backend.features(ours), truth.feats, rtol=0, atol=1e-12)
+
+
+def test_blocks_that_are_computed_again_are_prepared_for_it(
+    cells: Any, backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    functions, asked = sys.modules["torchsparse.nn.functional"], []
+    conv3d = functions.conv3d
+
+    def spy(*args: Any, **options: Any) -> SparseTensor:
+        asked.append(options.get("training", True))
+        return conv3d(*args, **options)
+
+    monkeypatch.setattr(functions, "conv3d", spy)
+    plain = ResidualBlock(3, 4).double().train()
+    checkpointed = copy.deepcopy(plain)
+    checkpoint_blocks(checkpointed)
+    feats = torch.randn(len(cells()), 3, dtype=torch.float64)
+    for block in (plain, checkpointed):
+        block(backend.voxels(feats, cells())).feats.square().sum().backward()
+    assert len(asked) == 2 + 4 and all(asked)
+    pairs = zip(plain.parameters(), checkpointed.parameters(), strict=True)
+    assert all(a.grad is not None and b.grad is not None and a.grad.equal(b.grad) for a, b in pairs)
+    assert all(a.equal(b) for a, b in zip(plain.buffers(), checkpointed.buffers(), strict=True))
 
 
 def test_adapter_refuses_what_the_library_lacks(cells: Any, backend: Backend) -> None:

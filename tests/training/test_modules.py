@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from also_selfsup.checkpoints.reading import CheckpointError
 from also_selfsup.data.scan import Batch
+from also_selfsup.networks import activation_checkpointing
 from also_selfsup.settings.schema import Settings
 from also_selfsup.train_selfsupervised import pretrain
 from also_selfsup.training.datamodule import LidarDataModule
@@ -81,6 +82,28 @@ def test_same_seed_same_weights_and_step(tiny_settings: Callable[..., Settings])
         losses.append(module.losses(fields)["total"].item())
     assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
     assert losses[0] == losses[1] != losses[2]
+
+
+@pytest.mark.parametrize("backbone", ["MinkUNet18", "SPVCNN"])
+def test_checkpointed_activations_train_the_same_weights(
+    tiny_settings: Callable[..., Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backbone: str
+) -> None:
+    again: list[object] = []
+    compute = activation_checkpointing._compute_again
+    monkeypatch.setattr(
+        activation_checkpointing, "_compute_again", lambda *args: again.append(args) or compute(*args)
+    )
+    states, counts = [], []
+    for word in ("false", "true"):
+        more = (f"cfg.network.backbone={backbone}", "cfg.trainer.max_steps=2")
+        settings = tiny_settings(
+            *more, f"cfg.trainer.checkpoint_activations={word}", save_dir=tmp_path / word
+        )
+        states.append(torch.load(pretrain(settings).last, weights_only=True)["state_dict"])
+        counts.append(len(again))
+    assert counts == [0, 2 * 16]  # steps, and blocks of either network
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
 def test_segmentation_learns_two_scans(tiny_settings: Callable[..., Settings]) -> None:
