@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Protocol
 
 import torch
@@ -194,7 +194,7 @@ def submanifold_plan(level: Level) -> Plan:
     if CUBE not in level.plans:
         from also_selfsup.sparseconv import native_triton_maps as maps
 
-        table = Table(*maps.neighbour_table(level, ranks_of(level.coords.device)))
+        table = Table(*maps.neighbour_table(level, codes_of(level.coords.device)))
         level.plans[CUBE] = TablePlan(table, table, (len(level), len(level)), mirrored=True)
     plan: Plan = level.plans[CUBE]
     return plan
@@ -217,16 +217,21 @@ def downsample_by_table(pyramid: Pyramid, index: int, *, geometry: Geometry) -> 
 
 
 @lru_cache
-def ranks_of(device: torch.device) -> Tensor:
-    """(27,) int32: the bit of each kernel cell, frequent cells lowest.
+def codes_of(device: torch.device) -> Tensor:
+    """(27,) int32: the bits that a neighbour at each kernel cell sets in the key of its row; 27 bits in all.
 
-    Surfaces under a lidar are rather level than steep; on real scans of two sensors this fixed order does
-    as well as that of each scan.
+    A tile is cheap if all its rows lack the same cells. Under a lidar rows often lack a whole plane or column
+    of the cube, so the highest bits tell whether the six outer planes have any cell (z, x, y), the next those
+    of the eight columns along z beside the centre, the others single cells, rare ones first. On real nuScenes
+    and SemanticKITTI scans tiles of 128 rows then do 1.57 and 1.54 times the arithmetic of MinkUNet34's
+    pairs; with a bit for each cell, rare ones first, 1.76 and 1.75 times.
     """
-    offsets = kernel_offsets(CUBE)
-    cost = [10 * abs(z - 1) + abs(x - 1) + abs(y - 1) for x, y, z in offsets]
-    order = sorted(range(len(cost)), key=lambda cell: cost[cell])
-    ranks = [0] * len(order)
-    for rank, cell in enumerate(order):
-        ranks[cell] = rank
-    return torch.tensor(ranks, dtype=torch.int32, device=device)
+    cells = [(x - 1, y - 1, z - 1) for x, y, z in kernel_offsets(CUBE)]
+    groups = [{cell for cell in cells if cell[axis] == side} for axis in (2, 0, 1) for side in (-1, 1)]
+    columns = sorted(product((-1, 0, 1), repeat=2), key=lambda column: -abs(column[0]) - 2 * abs(column[1]))
+    groups += [{cell for cell in cells if cell[:2] == column} for column in columns[:-1]]
+    rare_first = sorted(cells, key=lambda cell: -10 * abs(cell[2]) - abs(cell[0]) - abs(cell[1]))
+    groups += [{cell} for cell in rare_first[: len(cells) - len(groups)]]
+    bits = [1 << bit for bit in reversed(range(len(groups)))]
+    codes = [sum(bit for bit, group in zip(bits, groups, strict=True) if cell in group) for cell in cells]
+    return torch.tensor(codes, dtype=torch.int32, device=device)

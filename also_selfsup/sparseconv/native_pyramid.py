@@ -16,9 +16,9 @@ from torch import Tensor
 from also_selfsup.sparseconv import native_triton_order as order
 from also_selfsup.sparseconv import native_triton_pyramid as kernels
 from also_selfsup.sparseconv.native_layout import CUBE, OCTANTS, Sizes, Tables, layout_of
-from also_selfsup.sparseconv.native_plans import ranks_of
+from also_selfsup.sparseconv.native_plans import codes_of
 
-# Keys that sort the rows of all tables at once: the table's number above the bits of its kernel cells.
+# Keys that sort the rows of all tables at once: the table's number above the bits of `codes_of`.
 SEGMENT = 1 << CUBE
 
 
@@ -69,7 +69,7 @@ class _Builder:
     ) -> None:
         self.ascending, self.rows, self.ranks = ascending, rows, ranks
         self.sizes, self.bases, self.depth = sizes, bases, len(sizes) - 1
-        self.bits = ranks_of(coords.device)
+        self.codes = codes_of(coords.device)
         self.coords = [coords, *(self._empty(size, 4) for size in sizes[1:])]
         self.parents = [self._empty(size) for size in sizes[:-1]]
         self.children = [
@@ -134,7 +134,7 @@ class _Builder:
         kernels.launch_search(
             kernels.blocks(last),
             (
-                self.numbers, self.bits, self.tables[depth], self.keys[depth], last, last.bit_length() + 1,
+                self.numbers, self.codes, self.tables[depth], self.keys[depth], last, last.bit_length() + 1,
                 SEGMENT * depth,
             ),
             constants={"Z": kernels.z_bits(depth), "B": kernels.ROWS},
@@ -144,7 +144,7 @@ class _Builder:
             kernels.launch_descend(
                 kernels.blocks(count),
                 (
-                    self.parents[level], self.tables[level + 1], self.children[level], self.bits,
+                    self.parents[level], self.tables[level + 1], self.children[level], self.codes,
                     self.tables[level], self.keys[level], count, coarse, SEGMENT * level,
                 ),
                 constants={"B": kernels.ROWS},

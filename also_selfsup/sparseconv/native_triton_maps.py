@@ -24,7 +24,7 @@ ROWS = 256
 
 @triton.jit(do_not_specialize=["count", "step_x", "step_y", "searches"])
 def _neighbour_kernel(
-    numbers, ascending, rows, ranks, table, keys, count, step_x, step_y, searches,
+    numbers, ascending, rows, codes, table, keys, count, step_x, step_y, searches,
     SORTED: tl.constexpr, B: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0) * B + tl.arange(0, B)
@@ -50,7 +50,7 @@ def _neighbour_kernel(
                 found = tl.load(rows + place, mask=hit, other=0).to(tl.int32)
             cell = z * 9 + column
             tl.store(table + cell * count + row, tl.where(hit, found, -1), mask=inside)
-            key |= hit.to(tl.int32) << tl.load(ranks + cell)
+            key |= tl.where(hit, tl.load(codes + cell), 0)
             place += hit.to(tl.int32)
     key ^= key >> 1
     key ^= key >> 2
@@ -108,12 +108,12 @@ _launch_neighbours, _launch_parents = Launcher(_neighbour_kernel), Launcher(_par
 _launch_family = Launcher(_family_kernel)
 
 
-def neighbour_table(level: Level, ranks: Tensor) -> tuple[Tensor, Tensor]:
+def neighbour_table(level: Level, codes: Tensor) -> tuple[Tensor, Tensor]:
     """The 3x3x3 neighbours of every cell: table (27, V), and keys (V,) that bring like rows together.
 
     Args:
         level: The cells.
-        ranks: (27,) int32, the bit of each kernel cell in a key before it becomes a Gray code's number.
+        codes: (27,) int32, the bits that each kernel cell sets in a key, which is then taken as a Gray code.
     """
     count, device = len(level), level.coords.device
     table = torch.empty(27, count, dtype=torch.int32, device=device)
@@ -124,7 +124,7 @@ def neighbour_table(level: Level, ranks: Tensor) -> tuple[Tensor, Tensor]:
     _launch_neighbours(
         (triton.cdiv(count, ROWS), 1, 1),
         (
-            level.index.numbers, ascending, level.index.numbers if rows is None else rows, ranks, table, keys,
+            level.index.numbers, ascending, level.index.numbers if rows is None else rows, codes, table, keys,
             count, step_x, step_y, count.bit_length() + 1,
         ),
         constants={"SORTED": rows is None, "B": ROWS},

@@ -131,7 +131,7 @@ def _along(number, step, BITS: tl.constexpr, ONE: tl.constexpr):
 
 
 @triton.jit(do_not_specialize=["keys", "count", "searches", "segment"])
-def _search_kernel(numbers, ranks, table, keys, count, searches, segment, Z: tl.constexpr, B: tl.constexpr):
+def _search_kernel(numbers, codes, table, keys, count, searches, segment, Z: tl.constexpr, B: tl.constexpr):
     row = tl.program_id(0) * B + tl.arange(0, B)
     inside = row < count
     number = tl.load(numbers + row, mask=inside, other=0)
@@ -151,13 +151,13 @@ def _search_kernel(numbers, ranks, table, keys, count, searches, segment, Z: tl.
         there = inside & (low < count)
         hit = there & (tl.load(numbers + low, mask=there, other=0) == target)
         tl.store(table + cell * count + row, tl.where(hit, low, -1), mask=inside)
-        key |= hit.to(tl.int32) << tl.load(ranks + cell)
+        key |= tl.where(hit, tl.load(codes + cell), 0)
     tl.store(keys + row, segment + _gray(key), mask=inside)
 
 
 @triton.jit(do_not_specialize=["keys", "count", "coarse_count", "segment"])
 def _descend_kernel(
-    parents, coarse_table, children, ranks, table, keys, count, coarse_count, segment, B: tl.constexpr
+    parents, coarse_table, children, codes, table, keys, count, coarse_count, segment, B: tl.constexpr
 ):
     row = tl.program_id(0) * B + tl.arange(0, B)
     inside = row < count
@@ -175,7 +175,7 @@ def _descend_kernel(
             children + child.to(tl.int64) * coarse_count + there, mask=inside & (there >= 0), other=-1
         )
         tl.store(table + cell * count + row, found, mask=inside)
-        key |= (found >= 0).to(tl.int32) << tl.load(ranks + cell)
+        key |= tl.where(found >= 0, tl.load(codes + cell), 0)
     tl.store(keys + row, segment + _gray(key), mask=inside)
 
 

@@ -5,8 +5,58 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch.nn import functional
 
+from also_selfsup.data import NuScenes
+from also_selfsup.data.simulator import simulate
+from also_selfsup.sparseconv import get_backend
 from also_selfsup.sparseconv.native_layout import Sizes, Tables, layout_of
+from also_selfsup.sparseconv.native_maps import submanifold_map
+from also_selfsup.sparseconv.native_plans import codes_of
+from also_selfsup.sparseconv.native_tiles import Work
+
+
+def arithmetic(present: Tensor, codes: Tensor, *, size: int = 64) -> float:
+    """Products of tiles over those of the pairs: rows (V, 27) sorted by the Gray number of their codes."""
+    key = torch.zeros(len(present), dtype=torch.int64)
+    for cell, code in enumerate(codes.tolist()):
+        key |= present[:, cell] * code
+    for shift in (1, 2, 4, 8, 16):
+        key ^= key >> shift
+    tiles = present[torch.argsort(key)].split(size)
+    return sum(int(tile.any(0).sum()) * size for tile in tiles) / int(present.sum())
+
+
+def neighbours(coords: Tensor) -> Tensor:
+    """(V, 27) whether each cell has a neighbour at each kernel cell."""
+    level = get_backend("native").voxels(torch.zeros(len(coords), 1), coords).pyramid.levels[0]
+    work = Work.of(submanifold_map(level, (3, 3, 3)), cell_count=27)
+    cells = torch.repeat_interleave(torch.tensor(work.cells), torch.tensor(work.counts))
+    present = torch.zeros(len(coords), 27, dtype=torch.bool)
+    present[work.outputs.long(), cells] = True
+    return present
+
+
+def test_keys_have_27_bits_and_tell_which_planes_are_empty() -> None:
+    codes = codes_of(torch.device("cpu"))
+    assert codes.dtype == torch.int32 and codes.shape == (27,)
+    assert 0 <= int(codes.min()) and int(codes.max()) < 1 << 27
+    cells = torch.arange(27)
+    places = (cells // 9, cells % 3, cells // 3 % 3)  # z, x, y
+    for bit, (axis, side) in enumerate([(axis, side) for axis in range(3) for side in (0, 2)]):
+        assert torch.equal((codes >> 26 - bit & 1).bool(), places[axis] == side)
+
+
+def test_keys_save_arithmetic_beside_a_bit_for_each_cell(tmp_path: Path) -> None:
+    root = simulate(tmp_path / "street", scenes={"train": 1}, frames_per_scene=2, seed=3)
+    scans = NuScenes(root, "train")
+    cells = [torch.from_numpy(scans[number].pos).mul(2.5).floor().int() for number in range(len(scans))]
+    coords = torch.cat([functional.pad(cell, (1, 0), value=scan) for scan, cell in enumerate(cells)])
+    present = neighbours(torch.unique(coords, dim=0))
+    order = present.sum(0).argsort(descending=True)
+    single = torch.zeros(27, dtype=torch.int64).scatter_(0, order, 1 << torch.arange(27))
+    assert arithmetic(present, codes_of(torch.device("cpu"))) < 0.95 * arithmetic(present, single)
 
 
 def test_tables_equal_brute_force_and_filling_changes_nothing(answers_of: Callable[..., Any]) -> None:
