@@ -1,7 +1,6 @@
 """Recorded passes on a GPU against the same passes launched one by one; skipped where there is none."""
 
 import copy
-from typing import Any
 
 import pytest
 import torch
@@ -29,22 +28,15 @@ def _batch(seed: int, *, cells: int) -> dict[str, Tensor]:
     return {name: value.cuda() for name, value in batch.items()}
 
 
-def _steps(network: Encoder, batches: list[dict[str, Tensor]]) -> list[Any]:
-    """Results, gradients and statistics of a few training steps."""
-    found = []
-    for batch in batches:
-        network.zero_grad()
-        with torch.autocast("cuda", torch.bfloat16):
-            latents = network(batch)["latents"]
-        latents.float().square().mean().backward()
-        gradients = {n: p.grad.clone() for n, p in network.named_parameters() if p.grad is not None}
-        statistics = {n: b.clone() for n, b in network.named_buffers()}
-        found.append((latents.detach().clone(), gradients, statistics))
-        with torch.no_grad():
-            for parameter in network.parameters():
-                assert parameter.grad is not None
-                parameter.sub_(parameter.grad, alpha=0.01)
-    return found
+def _step(network: Encoder, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Result, gradients and statistics of one training step, which moves no weight."""
+    network.zero_grad()
+    with torch.autocast("cuda", torch.bfloat16):
+        latents = network(batch)["latents"]
+    latents.float().square().mean().backward()
+    found = {"latents": latents} | {n: p.grad for n, p in network.named_parameters() if p.grad is not None}
+    found |= {name: value for name, value in network.named_buffers() if "running" in name}
+    return {name: value.detach().clone() for name, value in found.items()}
 
 
 def _error(ours: Tensor, truth: Tensor) -> float:
@@ -58,15 +50,17 @@ def test_recorded_passes_equal_launched_ones_also_when_a_batch_outgrows_the_room
     recorded.backend.record()
     sizes = (9000, 9000, 8000, 9100, 20000, 20000, 9000)
     batches = [_batch(seed, cells=cells) for seed, cells in enumerate(sizes)]
-    for (out, grads, stats), (out_, grads_, stats_) in zip(
-        _steps(recorded, batches), _steps(plain, batches), strict=True
-    ):
-        assert _error(out, out_) < 1e-2
-        assert grads.keys() == grads_.keys()
-        for name in grads:
-            assert _error(grads[name], grads_[name]) < 5e-2, name
-        for name in stats:
-            assert _error(stats[name], stats_[name]) < 1e-2, name
+    for batch in batches:
+        recorded.load_state_dict(plain.state_dict())  # in place: rounding must not add up over the steps
+        truth, ours = _step(plain, batch), _step(recorded, batch)
+        assert ours.keys() == truth.keys()
+        # Products of one row more than the other's may be rounded otherwise.
+        errors = {name: _error(ours[name], truth[name]) for name in truth}
+        assert max(errors.values()) < 2e-2, sorted(errors.items(), key=lambda item: -item[1])[:5]
+        with torch.no_grad():
+            for parameter in plain.parameters():
+                assert parameter.grad is not None
+                parameter.sub_(parameter.grad, alpha=0.01)
     recorder = recorded.backend.recorder  # type: ignore[attr-defined]
     assert recorder.recording is not None
 
