@@ -3,8 +3,9 @@
 Chen et al., Training Deep Nets with Sublinear Memory Cost, 2016. Letters: V voxels (rows), C channels.
 
 `torch.utils.checkpoint` would not do: it frees what autograd saved, but the fused steps of a GPU keep more
-beside it; it would move the statistics of batch-norm twice; and in a recorded pass (`native_recording`) it
-would find other parameters in the backward pass than in the forward pass.
+beside it; it would move the statistics of batch-norm twice; and in a recorded pass
+(`sparseconv.native.gpu.recording`) it would find other parameters in the backward pass than in the forward
+pass.
 """
 
 from __future__ import annotations

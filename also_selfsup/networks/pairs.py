@@ -12,7 +12,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from also_selfsup.sparseconv.native_launch import has_matrix_units
+from also_selfsup.sparseconv.native.gpu.launch import has_matrix_units
 
 # Cells are a little wider than the radius, so that no rounding can hide a neighbour two cells away.
 CELL_SLACK = 1.0 + 1e-6

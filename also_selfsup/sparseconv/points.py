@@ -18,7 +18,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from also_selfsup.sparseconv.interface import Voxels
-from also_selfsup.sparseconv.native_levels import first_level
+from also_selfsup.sparseconv.native.levels import first_level
 
 CORNERS = [(x, y, z) for x in (0, 1) for y in (0, 1) for z in (0, 1)]
 

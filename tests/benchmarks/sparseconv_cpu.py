@@ -29,8 +29,8 @@ from also_selfsup.networks import build_backbone
 from also_selfsup.sparseconv import units
 from also_selfsup.sparseconv.interface import Geometry, Voxels
 from also_selfsup.sparseconv.kernels import as_cells
-from also_selfsup.sparseconv.native import NativeBackend, NativeVoxels
-from also_selfsup.sparseconv.native_pairs import KernelMap
+from also_selfsup.sparseconv.native.backend import NativeBackend, NativeVoxels
+from also_selfsup.sparseconv.native.pairs import KernelMap
 
 VOXEL = 0.1
 SPINS = "GOMP_SPINCOUNT"

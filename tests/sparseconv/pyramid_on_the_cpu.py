@@ -24,14 +24,14 @@ from also_selfsup.sparseconv import (
     Voxels,
     concatenate,
     get_backend,
-    native,
 )
 from also_selfsup.sparseconv.kernels import centre, kernel_offsets
-from also_selfsup.sparseconv.native_layout import Sizes, Tables
-from also_selfsup.sparseconv.native_plans import pyramid_of
-from also_selfsup.sparseconv.native_pyramid import build_tables
-from also_selfsup.sparseconv.native_tiles import Chunks, Tiles
-from also_selfsup.sparseconv.native_triton_points import points_by_voxel, to_points
+from also_selfsup.sparseconv.native import backend
+from also_selfsup.sparseconv.native.gpu.layout import Sizes, Tables
+from also_selfsup.sparseconv.native.gpu.plans import pyramid_of
+from also_selfsup.sparseconv.native.gpu.points import points_by_voxel, to_points
+from also_selfsup.sparseconv.native.gpu.pyramid import build_tables
+from also_selfsup.sparseconv.native.gpu.tiles import Chunks, Tiles
 
 Pairs = set[tuple[int, int, int]]
 Cells = list[tuple[int, ...]]
@@ -126,15 +126,15 @@ def errors(coords: Tensor, room: Sizes | None, *, checkpointed: bool) -> dict[st
             nn.init.uniform_(parameter, 0.5, 1.5)
     feats, weights = torch.randn(len(coords), 16), torch.randn(len(coords), 16)
     exact = copy.deepcopy(net).double()
-    native.fusible = lambda *_: False
+    backend.fusible = lambda *_: False
     truth = exact(exact.backend.voxels(feats.double(), coords))
     (truth * weights).sum().backward()
-    native.fusible = lambda *_: True
+    backend.fusible = lambda *_: True
     if checkpointed:
         checkpoint_blocks(net)
     tables = build_tables(coords, depth=1, room=lambda sizes: room or sizes)
     filling = tables.layout.sizes.rows[0] - len(coords)
-    x = native.NativeVoxels(functional.pad(feats, (0, 0, 0, filling)), pyramid_of(tables), 0, net.backend)
+    x = backend.NativeVoxels(functional.pad(feats, (0, 0, 0, filling)), pyramid_of(tables), 0, net.backend)
     out = net(x)
     out.backward(functional.pad(weights, (0, 0, 0, filling)))
     found = {"result": error(out[: len(coords)], truth)}
@@ -153,9 +153,9 @@ def errors(coords: Tensor, room: Sizes | None, *, checkpointed: bool) -> dict[st
 
 def evaluated(exact: Small, feats: Tensor, coords: Tensor) -> Tensor:
     """The network's result in evaluation, step by step."""
-    native.fusible = lambda *_: False
+    backend.fusible = lambda *_: False
     result = exact(exact.backend.voxels(feats.double(), coords))
-    native.fusible = lambda *_: True
+    backend.fusible = lambda *_: True
     return result
 
 

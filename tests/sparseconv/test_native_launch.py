@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from also_selfsup.sparseconv.native_launch import CompileLog
+from also_selfsup.sparseconv.native.gpu.launch import CompileLog
 
 
 def test_compilation_is_told_once_and_summed_up(caplog: pytest.LogCaptureFixture) -> None:

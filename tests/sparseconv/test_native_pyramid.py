@@ -11,10 +11,10 @@ from torch.nn import functional
 from also_selfsup.data import NuScenes
 from also_selfsup.data.simulator import simulate
 from also_selfsup.sparseconv import get_backend
-from also_selfsup.sparseconv.native_layout import Sizes, Tables, layout_of
-from also_selfsup.sparseconv.native_maps import submanifold_map
-from also_selfsup.sparseconv.native_plans import codes_of
-from also_selfsup.sparseconv.native_tiles import Work
+from also_selfsup.sparseconv.native.gpu.layout import Sizes, Tables, layout_of
+from also_selfsup.sparseconv.native.gpu.plans import codes_of
+from also_selfsup.sparseconv.native.gpu.tiles import Work
+from also_selfsup.sparseconv.native.maps import submanifold_map
 
 
 def arithmetic(present: Tensor, codes: Tensor, *, size: int = 64) -> float:

@@ -5,7 +5,7 @@ from torch import nn
 
 from also_selfsup.networks import build_backbone
 from also_selfsup.networks.backbone import Backbone, freeze_but_classifier, replace_classifier
-from also_selfsup.sparseconv.native_structure import Structure
+from also_selfsup.sparseconv.native.gpu.structure import Structure
 
 
 def _network() -> Backbone:

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from also_selfsup.sparseconv import get_backend
-from also_selfsup.sparseconv.native_maps import submanifold_map
-from also_selfsup.sparseconv.native_tiles import CHUNK, Work, make_chunks, make_tiles
+from also_selfsup.sparseconv.native.gpu.tiles import CHUNK, Work, make_chunks, make_tiles
+from also_selfsup.sparseconv.native.maps import submanifold_map
 
 
 def test_kernels_equal_float64_in_the_interpreter(answers_of: Callable[..., Any]) -> None:

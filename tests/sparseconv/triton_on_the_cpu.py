@@ -20,8 +20,8 @@ from also_selfsup.sparseconv import (
     UpsampleConv3d,
     Voxels,
     get_backend,
-    native,
 )
+from also_selfsup.sparseconv.native import backend
 
 LAYERS = {
     "3 channels to 16": SubmanifoldConv3d(3, 16),
@@ -86,7 +86,7 @@ def fused_errors(coords: torch.Tensor) -> dict[str, float]:
     feats = torch.randn(len(coords), 16)  # the interpreter takes float32 too: no ReLU flips by rounding
     truth = states(copy.deepcopy(network).double(), coords, feats.double())
     used = []
-    native.fusible = lambda *_: used.append(1) or True
+    backend.fusible = lambda *_: used.append(1) or True
     ours = states(network, coords, feats)
     assert len(used) == 5
     return {name: float((ours[name] - truth[name]).norm() / truth[name].norm()) for name in truth}
@@ -102,7 +102,7 @@ def main() -> None:
     truth = gradients(exact, coords, feats.double())
     fused = fused_errors(coords)
     used = []
-    native.suits = lambda *_: used.append(1) or True
+    backend.suits = lambda *_: used.append(1) or True
     ours = gradients([layer.half() for layer in LAYERS.values()], coords, feats)
     errors = [float((a - b).norm() / b.norm()) for a, b in zip(ours, truth, strict=True)]
     json.dump(

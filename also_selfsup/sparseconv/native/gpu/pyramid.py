@@ -13,10 +13,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from also_selfsup.sparseconv import native_triton_order as order
-from also_selfsup.sparseconv import native_triton_pyramid as kernels
-from also_selfsup.sparseconv.native_layout import CUBE, OCTANTS, Sizes, Tables, layout_of
-from also_selfsup.sparseconv.native_plans import codes_of
+from also_selfsup.sparseconv.native.gpu import order
+from also_selfsup.sparseconv.native.gpu import pyramid_triton as kernels
+from also_selfsup.sparseconv.native.gpu.layout import CUBE, OCTANTS, Sizes, Tables, layout_of
+from also_selfsup.sparseconv.native.gpu.plans import codes_of
 
 # Keys that sort the rows of all tables at once: the table's number above the bits of `codes_of`.
 SEGMENT = 1 << CUBE

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from also_selfsup.sparseconv.interface import Triple
 from also_selfsup.sparseconv.kernels import cell_count, centre, kernel_offsets
-from also_selfsup.sparseconv.native_levels import MARGIN, Level
-from also_selfsup.sparseconv.native_pairs import KernelMap, Piece, blocks_of, pieces_of, rows_of, twins_of
-from also_selfsup.sparseconv.native_search import neighbours
+from also_selfsup.sparseconv.native.levels import MARGIN, Level
+from also_selfsup.sparseconv.native.pairs import KernelMap, Piece, blocks_of, pieces_of, rows_of, twins_of
+from also_selfsup.sparseconv.native.search import neighbours
 
 
 def submanifold_map(level: Level, size: Triple) -> KernelMap:

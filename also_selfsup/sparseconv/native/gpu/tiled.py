@@ -13,10 +13,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from also_selfsup.sparseconv.native_launch import has_matrix_units
-from also_selfsup.sparseconv.native_pairs import KernelMap
-from also_selfsup.sparseconv.native_plans import Plan
-from also_selfsup.sparseconv.native_tiles import Chunks, Tiles, Work, make_chunks, make_tiles
+from also_selfsup.sparseconv.native.gpu.launch import has_matrix_units
+from also_selfsup.sparseconv.native.gpu.plans import Plan
+from also_selfsup.sparseconv.native.gpu.tiles import Chunks, Tiles, Work, make_chunks, make_tiles
+from also_selfsup.sparseconv.native.pairs import KernelMap
 
 # Channels of a block, and cells that fit into the bits of a key.
 BLOCK, MOST_CELLS = 16, 30
@@ -110,24 +110,24 @@ class PairsPlan:
 class _TiledConvolution(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, feats: Tensor, kernel: Tensor, plan: Plan) -> Tensor:
-        from also_selfsup.sparseconv import native_triton  # needs Triton, which only builds for GPUs have
+        from also_selfsup.sparseconv.native.gpu import tile_products  # needs Triton
 
         feats = feats.contiguous()
         ctx.save_for_backward(feats, kernel)
         ctx.plan = plan
         cells = kernel.to(feats.dtype).contiguous()
-        return native_triton.multiply(feats, cells, tiles=plan.tiles(), out_count=plan.counts[1])
+        return tile_products.multiply(feats, cells, tiles=plan.tiles(), out_count=plan.counts[1])
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        from also_selfsup.sparseconv import native_triton, native_triton_chunks
+        from also_selfsup.sparseconv.native.gpu import chunks, tile_products
 
         feats, kernel = ctx.saved_tensors
         plan, grad = ctx.plan, grad.to(feats.dtype).contiguous()
         grad_feats = grad_kernel = None
         if ctx.needs_input_grad[0]:
-            grad_feats = native_triton.multiply_back(
+            grad_feats = tile_products.multiply_back(
                 grad,
                 kernel.to(feats.dtype).contiguous(),
                 tiles=plan.input_tiles(),
@@ -135,8 +135,6 @@ class _TiledConvolution(torch.autograd.Function):
                 mirrored=plan.mirrored,
             )
         if ctx.needs_input_grad[1]:
-            total = native_triton_chunks.weight_gradient(
-                feats, grad, chunks=plan.chunks(), cell_count=len(kernel)
-            )
+            total = chunks.weight_gradient(feats, grad, chunks=plan.chunks(), cell_count=len(kernel))
             grad_kernel = total.to(kernel.dtype)
         return grad_feats, grad_kernel, None

@@ -17,9 +17,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from also_selfsup.sparseconv.native_blocks import tile_blocks
-from also_selfsup.sparseconv.native_launch import Launcher
-from also_selfsup.sparseconv.native_tiles import Tiles
+from also_selfsup.sparseconv.native.gpu.blocks import tile_blocks
+from also_selfsup.sparseconv.native.gpu.launch import Launcher
+from also_selfsup.sparseconv.native.gpu.tiles import Tiles
 
 
 @triton.jit

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from also_selfsup.sparseconv.interface import Geometry, Triple
 from also_selfsup.sparseconv.kernels import cell_count, kernel_offsets
-from also_selfsup.sparseconv.native_levels import Index, Level, Numbering, Origin, Pyramid
-from also_selfsup.sparseconv.native_maps import map_by_cell
+from also_selfsup.sparseconv.native.levels import Index, Level, Numbering, Origin, Pyramid
+from also_selfsup.sparseconv.native.maps import map_by_cell
 
 
 def downsample(pyramid: Pyramid, index: int, *, geometry: Geometry) -> int:

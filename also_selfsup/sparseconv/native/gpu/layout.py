@@ -15,7 +15,7 @@ from math import prod
 
 from torch import Tensor
 
-from also_selfsup.sparseconv.native_tiles import CHUNK, Chunks, Tiles, tile_size
+from also_selfsup.sparseconv.native.gpu.tiles import CHUNK, Chunks, Tiles, tile_size
 
 # Kernel cells of a convolution on one level, and between two.
 CUBE, OCTANTS = 27, 8

@@ -18,8 +18,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from also_selfsup.sparseconv.native_launch import Launcher
-from also_selfsup.sparseconv.native_tiles import CHUNK, Chunks, Tiles, tile_size
+from also_selfsup.sparseconv.native.gpu.launch import Launcher
+from also_selfsup.sparseconv.native.gpu.tiles import CHUNK, Chunks, Tiles, tile_size
 
 ROWS = 1024
 CELLS = 32  # a power of two above the cells of any kernel here

@@ -16,9 +16,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from also_selfsup.sparseconv.native_blocks import pair_blocks
-from also_selfsup.sparseconv.native_launch import Launcher
-from also_selfsup.sparseconv.native_tiles import CHUNK, Chunks
+from also_selfsup.sparseconv.native.gpu.blocks import pair_blocks
+from also_selfsup.sparseconv.native.gpu.launch import Launcher
+from also_selfsup.sparseconv.native.gpu.tiles import CHUNK, Chunks
 
 
 @triton.jit

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from also_selfsup.sparseconv.native_aside import aside
-from also_selfsup.sparseconv.native_plans import Plan
-from also_selfsup.sparseconv.native_tiled import BLOCK, suits
+from also_selfsup.sparseconv.native.gpu.aside import aside
+from also_selfsup.sparseconv.native.gpu.plans import Plan
+from also_selfsup.sparseconv.native.gpu.tiled import BLOCK, suits
 
 
 def fusible(feats: Tensor, kernel: Tensor, norm: nn.BatchNorm1d) -> bool:
@@ -55,7 +55,7 @@ class Source:
 
     def features(self) -> Tensor:
         """(V, I), what the step was given."""
-        from also_selfsup.sparseconv.native_triton_norm import affine
+        from also_selfsup.sparseconv.native.gpu.norm import affine
 
         return affine(self.x, self.statistics, residual=None, relu=True)
 
@@ -108,7 +108,7 @@ def evaluate_unit(
     feats: Tensor, *, step: Step, affine: tuple[Tensor, Tensor], residual: Tensor | None
 ) -> Tensor:
     """The same in evaluation, not differentiable; `affine` is what the batch-norm amounts to."""
-    from also_selfsup.sparseconv import native_triton
+    from also_selfsup.sparseconv.native.gpu import tile_products
 
     feats = feats.contiguous()
     if step.plan is None:
@@ -117,8 +117,8 @@ def evaluate_unit(
         x = x.to(feats.dtype) if residual is None else (x + residual).to(feats.dtype)
         return x.relu_() if step.relu else x
     residual = None if residual is None else residual.contiguous()
-    finish = native_triton.Finish(affine=affine, residual=residual, relu=step.relu)
-    return native_triton.multiply(
+    finish = tile_products.Finish(affine=affine, residual=residual, relu=step.relu)
+    return tile_products.multiply(
         feats, step.cells, tiles=step.plan.tiles(), out_count=step.plan.counts[1], finish=finish
     )
 
@@ -134,13 +134,13 @@ class _Unit(torch.autograd.Function):
         residual: Tensor | None,
         step: Step,
     ) -> Tensor:
-        from also_selfsup.sparseconv import native_triton_norm  # needs Triton
+        from also_selfsup.sparseconv.native.gpu import norm  # needs Triton
 
         feats = feats.contiguous()
         x, moments = _convolve(feats, step)
         residual = None if residual is None else residual.contiguous()
-        statistics = native_triton_norm.join(moments, step.norm, count=step.count)
-        out = native_triton_norm.affine(x, statistics, residual=residual, relu=step.relu)
+        statistics = norm.join(moments, step.norm, count=step.count)
+        out = norm.affine(x, statistics, residual=residual, relu=step.relu)
         again = step.relu and residual is None
         step.made = Source(x, statistics) if again else None
         ctx.save_for_backward(feats if step.source is None else None, kernel, x, None if again else out)
@@ -150,10 +150,10 @@ class _Unit(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        from also_selfsup.sparseconv import native_triton_pull
+        from also_selfsup.sparseconv.native.gpu import pull
 
         feats, kernel, x, out = ctx.saved_tensors
-        grad_x, grad_residual, grad_weight, grad_bias = native_triton_pull.pull_back(
+        grad_x, grad_residual, grad_weight, grad_bias = pull.pull_back(
             grad.to(x.dtype).contiguous(),
             out,
             x,
@@ -167,23 +167,23 @@ class _Unit(torch.autograd.Function):
 
 def _convolve(feats: Tensor, step: Step) -> tuple[Tensor, Any]:
     """The convolution (V_out, O), and moments of its rows."""
-    from also_selfsup.sparseconv import native_triton, native_triton_norm
+    from also_selfsup.sparseconv.native.gpu import norm, tile_products
 
     if step.plan is None:
         x = feats @ step.cells
-        return x, native_triton_norm.moments_of(x, step.count)
+        return x, norm.moments_of(x, step.count)
     tiles, out_channels = step.plan.tiles(), step.cells.shape[2]
     moments = torch.empty(len(tiles.counts), 2, out_channels, device=feats.device)
-    finish = native_triton.Finish(moments=moments)
-    x = native_triton.multiply(feats, step.cells, tiles=tiles, out_count=step.plan.counts[1], finish=finish)
-    return x, native_triton_norm.Moments(moments, tiles.size)
+    finish = tile_products.Finish(moments=moments)
+    x = tile_products.multiply(feats, step.cells, tiles=tiles, out_count=step.plan.counts[1], finish=finish)
+    return x, norm.Moments(moments, tiles.size)
 
 
 def _pull_convolution(
     ctx: Any, grad: Tensor, feats: Tensor | None, kernel: Tensor
 ) -> tuple[Tensor | None, Tensor | None]:
     """Gradients of the features and of the kernel, as far as they are needed."""
-    from also_selfsup.sparseconv import native_triton, native_triton_chunks
+    from also_selfsup.sparseconv.native.gpu import chunks, tile_products
 
     step: Step = ctx.step
     plan, cells = step.plan, step.cells
@@ -195,7 +195,7 @@ def _pull_convolution(
         assert found is not None
         if plan is None:
             return (found.t() @ grad).to(kernel.dtype)
-        total = native_triton_chunks.weight_gradient(found, grad, chunks=plan.chunks(), cell_count=len(cells))
+        total = chunks.weight_gradient(found, grad, chunks=plan.chunks(), cell_count=len(cells))
         return total.to(kernel.dtype)
 
     if ctx.needs_input_grad[1] and kernel.is_leaf:  # nobody reads its gradient before the pass ends
@@ -205,7 +205,7 @@ def _pull_convolution(
     if ctx.needs_input_grad[0] and plan is None:
         grad_feats = grad @ cells.t()
     elif ctx.needs_input_grad[0] and plan is not None:
-        grad_feats = native_triton.multiply_back(
+        grad_feats = tile_products.multiply_back(
             grad, cells, tiles=plan.input_tiles(), out_count=plan.counts[0], mirrored=plan.mirrored
         )
     return grad_feats, grad_kernel

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from also_selfsup.sparseconv.interface import Triple
-from also_selfsup.sparseconv.native_levels import Level
+from also_selfsup.sparseconv.native.levels import Level
 
 
 def neighbours(level: Level, offsets: list[Triple]) -> tuple[list[Tensor], list[Tensor]]:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from also_selfsup.sparseconv.interface import Geometry, Triple
-from also_selfsup.sparseconv.native_pairs import KernelMap
+from also_selfsup.sparseconv.native.pairs import KernelMap
 
 # Numbers stay below 2**62 so that those of cells beyond the range still fit into int64.
 LARGEST_NUMBER = 2**62

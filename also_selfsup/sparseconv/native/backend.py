@@ -19,15 +19,15 @@ from torch.nn import functional
 from also_selfsup.sparseconv import units
 from also_selfsup.sparseconv.interface import Backend, Geometry, Triple, Voxels
 from also_selfsup.sparseconv.kernels import as_cells
-from also_selfsup.sparseconv.native_fused import Source, Step, evaluate_unit, fusible, train_unit
-from also_selfsup.sparseconv.native_layout import Sizes, Tables
-from also_selfsup.sparseconv.native_levels import Pyramid, Workspace, first_level
-from also_selfsup.sparseconv.native_plans import pyramid_of
-from also_selfsup.sparseconv.native_products import convolve
-from also_selfsup.sparseconv.native_recording import Recorder
-from also_selfsup.sparseconv.native_shadows import Shadows
-from also_selfsup.sparseconv.native_tiled import BLOCK, convolve_tiled, suits, tiling
-from also_selfsup.sparseconv.native_ways import pairs_of, plan_of
+from also_selfsup.sparseconv.native.gpu.fused import Source, Step, evaluate_unit, fusible, train_unit
+from also_selfsup.sparseconv.native.gpu.layout import Sizes, Tables
+from also_selfsup.sparseconv.native.gpu.plans import pyramid_of
+from also_selfsup.sparseconv.native.gpu.recording import Recorder
+from also_selfsup.sparseconv.native.gpu.shadows import Shadows
+from also_selfsup.sparseconv.native.gpu.tiled import BLOCK, convolve_tiled, suits, tiling
+from also_selfsup.sparseconv.native.levels import Pyramid, Workspace, first_level
+from also_selfsup.sparseconv.native.products import convolve
+from also_selfsup.sparseconv.native.ways import pairs_of, plan_of
 
 
 @dataclass(frozen=True)
@@ -114,8 +114,8 @@ class NativeBackend(Backend):
         """Tables of all levels, where tiled kernels will use them: in 16 bits on a GPU."""
         if not len(coords) or not tiling(coords.device):
             return None
-        from also_selfsup.sparseconv.native_pyramid import build_tables
-        from also_selfsup.sparseconv.native_triton_points import points_by_voxel
+        from also_selfsup.sparseconv.native.gpu.points import points_by_voxel
+        from also_selfsup.sparseconv.native.gpu.pyramid import build_tables
 
         recorder = self.recorder
         room: Callable[[Sizes], Sizes] = lambda sizes: sizes  # noqa: E731
@@ -151,7 +151,7 @@ class NativeBackend(Backend):
         """Latents of the voxels to the points."""
         if prepared is None:
             return latents.index_select(0, voxel_id)
-        from also_selfsup.sparseconv.native_triton_points import to_points
+        from also_selfsup.sparseconv.native.gpu.points import to_points
 
         return to_points(latents, voxel_id, prepared.points)
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from also_selfsup.sparseconv.interface import Geometry
 from also_selfsup.sparseconv.kernels import cell_count
-from also_selfsup.sparseconv.native_levels import Origin, Pyramid
-from also_selfsup.sparseconv.native_maps import submanifold_map
-from also_selfsup.sparseconv.native_pairs import KernelMap
-from also_selfsup.sparseconv.native_plans import Plan, downsample_by_table, submanifold_plan, tabled
-from also_selfsup.sparseconv.native_strides import downsample
-from also_selfsup.sparseconv.native_tiled import PairsPlan
+from also_selfsup.sparseconv.native.gpu.plans import Plan, downsample_by_table, submanifold_plan, tabled
+from also_selfsup.sparseconv.native.gpu.tiled import PairsPlan
+from also_selfsup.sparseconv.native.levels import Origin, Pyramid
+from also_selfsup.sparseconv.native.maps import submanifold_map
+from also_selfsup.sparseconv.native.pairs import KernelMap
+from also_selfsup.sparseconv.native.strides import downsample
 
 
 def plan_of(pyramid: Pyramid, index: int, *, geometry: Geometry) -> tuple[Plan, int]:

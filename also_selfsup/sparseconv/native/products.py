@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from also_selfsup.sparseconv.native_levels import Workspace
-from also_selfsup.sparseconv.native_pairs import KernelMap
+from also_selfsup.sparseconv.native.levels import Workspace
+from also_selfsup.sparseconv.native.pairs import KernelMap
 
 
 def convolve(feats: Tensor, cells: Tensor, *, pairs: KernelMap, workspace: Workspace) -> Tensor:

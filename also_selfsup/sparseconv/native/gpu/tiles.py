@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from also_selfsup.sparseconv.native_pairs import KernelMap
+from also_selfsup.sparseconv.native.pairs import KernelMap
 
 # Pairs that one program of the kernel's gradient adds up: few enough that all processors have some.
 CHUNK = 2048

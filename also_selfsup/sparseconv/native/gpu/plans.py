@@ -15,11 +15,11 @@ from torch import Tensor
 
 from also_selfsup.sparseconv.interface import Geometry, Triple
 from also_selfsup.sparseconv.kernels import kernel_offsets
-from also_selfsup.sparseconv.native_layout import Tables
-from also_selfsup.sparseconv.native_levels import Index, Level, Origin, Pyramid
-from also_selfsup.sparseconv.native_maps import map_by_cell
-from also_selfsup.sparseconv.native_pairs import KernelMap
-from also_selfsup.sparseconv.native_tiles import Chunks, Tiles
+from also_selfsup.sparseconv.native.gpu.layout import Tables
+from also_selfsup.sparseconv.native.gpu.tiles import Chunks, Tiles
+from also_selfsup.sparseconv.native.levels import Index, Level, Origin, Pyramid
+from also_selfsup.sparseconv.native.maps import map_by_cell
+from also_selfsup.sparseconv.native.pairs import KernelMap
 
 CUBE: Triple = (3, 3, 3)
 HALVING: Triple = (2, 2, 2)
@@ -60,14 +60,14 @@ class Table:
     @cached_property
     def tiles(self) -> Tiles:
         """Tiles of its rows."""
-        from also_selfsup.sparseconv import native_triton_order as order
+        from also_selfsup.sparseconv.native.gpu import order
 
         return order.tiles_of(self.table, order.mask_keys(self.table) if self._keys is None else self._keys)
 
     @cached_property
     def chunks(self) -> Chunks:
         """Chunks of its pairs."""
-        from also_selfsup.sparseconv import native_triton_order as order
+        from also_selfsup.sparseconv.native.gpu import order
 
         return order.chunks_of(self.table)
 
@@ -192,7 +192,7 @@ def tabled(level: Level, geometry: Geometry) -> bool:
 def submanifold_plan(level: Level) -> Plan:
     """The 3x3x3 neighbours on one level."""
     if CUBE not in level.plans:
-        from also_selfsup.sparseconv import native_triton_maps as maps
+        from also_selfsup.sparseconv.native.gpu import maps
 
         table = Table(*maps.neighbour_table(level, codes_of(level.coords.device)))
         level.plans[CUBE] = TablePlan(table, table, (len(level), len(level)), mirrored=True)
@@ -203,7 +203,7 @@ def submanifold_plan(level: Level) -> Plan:
 def downsample_by_table(pyramid: Pyramid, index: int, *, geometry: Geometry) -> int:
     """Index of the level that a 2x2x2 strided convolution makes from level `index`, made once."""
     if (index, geometry) not in pyramid.links:
-        from also_selfsup.sparseconv import native_triton_maps as maps
+        from also_selfsup.sparseconv.native.gpu import maps
 
         fine = pyramid.levels[index]
         numbering = fine.index.numbering.coarser(geometry)

@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from also_selfsup.sparseconv.native_aside import aside
-from also_selfsup.sparseconv.native_launch import compile_log
-from also_selfsup.sparseconv.native_layout import Sizes, Tables
-from also_selfsup.sparseconv.native_structure import Structure, gradients_are_awaited, without_collector
+from also_selfsup.sparseconv.native.gpu.aside import aside
+from also_selfsup.sparseconv.native.gpu.launch import compile_log
+from also_selfsup.sparseconv.native.gpu.layout import Sizes, Tables
+from also_selfsup.sparseconv.native.gpu.structure import Structure, gradients_are_awaited, without_collector
 
 # Room beyond what was seen, and the step by which it grows: every growth is recorded anew.
 SLACK, STEP = 1.06, 2048
