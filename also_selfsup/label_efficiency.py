@@ -43,7 +43,7 @@ from also_selfsup.training.cells import (
 )
 from also_selfsup.training.datamodule import open_dataset
 from also_selfsup.training.epoch_log import read_log
-from also_selfsup.training.parallel import run_all
+from also_selfsup.training.parallel import FirstSteps, run_all
 from also_selfsup.training.runs import Run
 from also_selfsup.training.scoring import score_weights, task_device
 
@@ -106,7 +106,7 @@ def run_cell(job: Job) -> Outcome | None:
         write_untrained(cell)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
-    run = finetune(replace(settings, max_minutes=minutes), quiet=True)
+    run = finetune(replace(settings, max_minutes=minutes), quiet=True, more=[FirstSteps()])
     rows = read_log(run.folder / "logs_train.csv")
     if not is_trained(rows, settings):
         return None

@@ -3,8 +3,10 @@
 Starts from cfg.downstream.checkpoint_dir / checkpoint_name, as convert_models.py wrote it, or from scratch.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from pytorch_lightning import Callback
 from rich.console import Console
 
 from also_selfsup.checkpoints.next_command import convert_command
@@ -19,8 +21,14 @@ from also_selfsup.training.segmentation import SegmentationModule
 from also_selfsup.training.trainer import build_trainer, fit
 
 
-def finetune(settings: Settings, *, quiet: bool = False) -> Run:
-    """Fine-tune as the settings say, and answer where the results lie; `quiet` leaves the last line out."""
+def finetune(settings: Settings, *, quiet: bool = False, more: Sequence[Callback] = ()) -> Run:
+    """Fine-tune as the settings say, and answer where the results lie.
+
+    Args:
+        settings: Of the run.
+        quiet: Leave the last line out.
+        more: Callbacks, which come after the others.
+    """
     stage = settings.downstream
     data = LidarDataModule(settings, labels=True)
     module = SegmentationModule(settings, data.train_set.class_names)
@@ -37,7 +45,7 @@ def finetune(settings: Settings, *, quiet: bool = False) -> Run:
         epochs=stage.max_epochs,
         val_interval=stage.val_interval or settings.val_interval,
         monitor="val/miou",
-        more=run_report("train_downstream_semseg", data, run),
+        more=[*run_report("train_downstream_semseg", data, run), *more],
     )
     fit(trainer, module, data, run)
     if trainer.is_global_zero and not quiet:

@@ -5,14 +5,23 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 
 def run(root: Path, name: str, tmp_path: Path, *words: str) -> str:
     """What a benchmark prints; beside its data it leaves nothing."""
-    (tmp_path / "temporary").mkdir()
+    done = start(root, name, tmp_path, *words)
+    assert done.returncode == 0, done.stdout
+    assert not [path for path in tmp_path.rglob("*.ckpt") if path.is_file()]
+    return done.stdout
+
+
+def start(root: Path, name: str, tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """A benchmark at its smallest, with its output."""
+    (tmp_path / "temporary").mkdir(exist_ok=True)
     script = root / "tests" / "benchmarks" / f"{name}.py"
-    done = subprocess.run(
+    return subprocess.run(
         [sys.executable, str(script), str(tmp_path / "streets"), "--quick", *words],
         cwd=tmp_path,
         env={**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": str(tmp_path / "temporary")},
@@ -21,9 +30,6 @@ def run(root: Path, name: str, tmp_path: Path, *words: str) -> str:
         text=True,
         timeout=500,
     )
-    assert done.returncode == 0, done.stdout
-    assert not [path for path in tmp_path.rglob("*.ckpt") if path.is_file()]
-    return done.stdout
 
 
 def test_precisions_side_by_side(root: Path, tmp_path: Path) -> None:
@@ -52,3 +58,29 @@ def test_two_processes_beside_one(root: Path, tmp_path: Path) -> None:
     assert said.rstrip().endswith("the same result.")
     assert len(re.findall(r"│ \d +│ (0\.\d{6}) +│ 0\.\d{6} +│ \d\.\de-\d+", said)) == 4
     assert {path.name for path in tmp_path.iterdir()} == {"streets", "temporary"}
+
+
+def test_the_study_with_a_gpu_for_runs_from_scratch(root: Path, tmp_path: Path) -> None:
+    words = ["--gpus", "2", "--early-epochs", "1", "--finetune-epochs", "1:1", "--tables", "tables"]
+    done = start(root, "label_efficiency_gpu", tmp_path, *words)
+    assert done.returncode == 0, done.stdout
+    for started in (
+        "0 python -m also_selfsup.train_selfsupervised",
+        "1 python -m also_selfsup.label_efficiency",
+        "0,1 python -m also_selfsup.label_efficiency",
+    ):
+        logs = [path.read_text("utf-8") for path in (tmp_path / "tables").glob("log_*.txt")]
+        assert any(f"CUDA_VISIBLE_DEVICES={started}" in log for log in logs)
+    with (tmp_path / "tables" / "label_efficiency_runs.csv").open(encoding="utf-8") as file:
+        starts = Counter(row["start"] for row in csv.DictReader(file))
+    assert starts == {"scratch": 1, "pretrained_1_epochs": 1, "pretrained_2_epochs": 1}
+    assert "3 of 3 runs are finished" in done.stdout
+    assert (tmp_path / "tables" / "logs_train.csv").is_file()
+    another = start(root, "label_efficiency_gpu", tmp_path, "--seed", "1")
+    assert another.returncode == 1 and "of seed 0, not 1: take another folder" in another.stdout
+
+
+def test_the_study_tells_what_failed(root: Path, tmp_path: Path) -> None:
+    failed = start(root, "label_efficiency_gpu", tmp_path, "--stage", "pretrain")
+    assert failed.returncode == 1 and "pretrain failed with status 1" in failed.stdout
+    assert "no such folder" in failed.stdout and (tmp_path / "streets" / "log_pretrain.txt").is_file()

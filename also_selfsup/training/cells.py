@@ -20,8 +20,8 @@ from also_selfsup.settings.schema import Settings
 from also_selfsup.settings.study import SCRATCH, Study, epochs_of, skip_ratio
 
 # Settings that do not change what comes out of a run.
-INDIFFERENT = ("save_dir", "resume", "threads", "max_minutes", "checkpoint_interval", "dataset_root")
-INDIFFERENT_GROUPS = ("logging.", "probes.", "training.")
+INDIFFERENT = ("save_dir", "resume", "threads", "max_minutes", "dataset_root")
+INDIFFERENT_GROUPS = ("logging.", "probes.", "training.", "checkpoint_")
 # Weights that nobody has trained: where a probe of them is asked for, they have to be a file too.
 UNTRAINED = "untrained.ckpt"
 
@@ -191,7 +191,8 @@ def _cell(
         checkpoint_dir=str(weights.parent) if weights else None,
         checkpoint_name=weights.name if weights else None,
     )
-    # Every point is scored at the end: what validation says before takes long and is used for nothing.
+    # Every point is scored at the end: what validation says before takes long and is used for nothing, and a
+    # page of each of dozens of runs costs seconds that the runs themselves do not take.
     limit = settings.trainer.limit_val_batches
     trainer = replace(settings.trainer, limit_val_batches=0 if limit is None else limit)
     run = replace(
@@ -199,7 +200,7 @@ def _cell(
         seed=seed,
         downstream=stage,
         trainer=trainer,
-        logging=replace(settings.logging, progress_bar=False, tensorboard=False),
+        logging=replace(settings.logging, progress_bar=False, tensorboard=False, report=False),
         save_dir=str(folder),
         resume="auto",
         checkpoint_interval=max(epochs // 10, settings.checkpoint_interval),

@@ -5,10 +5,13 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
 from multiprocessing import connection
-from typing import TypeVar
+from multiprocessing.synchronize import Event
+from typing import Any, TypeVar
 
 import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -23,6 +26,29 @@ from also_selfsup.settings.terminal import set_up_terminal
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
+
+# Steps after which all kernels of a training are compiled: passes are recorded at the second, replayed then.
+FIRST_STEPS = 3
+# Of a worker: set once the first job's kernels are compiled.
+_compiled: Event | None = None
+
+
+class FirstSteps(Callback):
+    """Lets the other jobs of `run_all` begin once a training has made its first steps.
+
+    Every training among the jobs should have it; in a process that is no worker it does nothing.
+    """
+
+    def __init__(self) -> None:
+        self.steps = 0
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Count the steps of this process."""
+        self.steps += 1
+        if self.steps == FIRST_STEPS and _compiled is not None:
+            _compiled.set()
 
 
 def run_all(
@@ -39,6 +65,11 @@ def run_all(
     A small network's step is made of many small operations, which two threads do hardly faster than one: two
     runs beside one another take about half the time of two in turns. So it is on a GPU, which small runs
     leave idle most of the time.
+
+    On a GPU the first job begins alone. The first steps of all compile kernels for a minute or two; Triton
+    keeps them for other processes, but has no lock: workers that begin together would compile all of them
+    each, and take the cores from one another. They start meanwhile, and wait until `FirstSteps` of the first
+    job says that its kernels are there, or that job is done.
 
     Args:
         work: A function of a module; it and the jobs travel to other processes.
@@ -77,11 +108,17 @@ def _at_once(
     devices = context.Queue()
     for device in _shared_out(_visible_devices(), workers):
         devices.put(device)
-    threads = max(usable_cores() // workers, 1) if torch.cuda.is_available() else 1
+    on_gpu, compiled = torch.cuda.is_available(), context.Event()
+    if not on_gpu:
+        compiled.set()  # nothing is compiled on a CPU
+    threads = max(usable_cores() // workers, 1) if on_gpu else 1
     with ProcessPoolExecutor(
-        workers, context, initializer=_set_up_worker, initargs=(devices, threads)
+        workers, context, initializer=_set_up_worker, initargs=(devices, threads, compiled)
     ) as pool:
-        futures = {pool.submit(work, job): index for index, job in enumerate(jobs)}
+        # They are taken in this order: one worker has the first job, and never waits.
+        works = (partial(_first, work), *[partial(_behind_first, work)] * (len(jobs) - 1))
+        submitted = zip(works, jobs, strict=True)
+        futures = {pool.submit(one, job): index for index, (one, job) in enumerate(submitted)}
         try:
             for future in as_completed(futures):
                 yield futures[future], future.result()
@@ -107,7 +144,24 @@ def usable_cores() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-def _set_up_worker(devices: "multiprocessing.Queue[str]", threads: int) -> None:
+def _first(work: Callable[[Job], Result], job: Job) -> Result:
+    """The first job; the others begin with its end at the latest, be it an error."""
+    assert _compiled is not None  # of a worker
+    try:
+        return work(job)
+    finally:
+        _compiled.set()
+
+
+def _behind_first(work: Callable[[Job], Result], job: Job) -> Result:
+    assert _compiled is not None  # of a worker
+    _compiled.wait()
+    return work(job)
+
+
+def _set_up_worker(devices: "multiprocessing.Queue[str]", threads: int, compiled: Event) -> None:
+    global _compiled
+    _compiled = compiled
     if device := devices.get():
         os.environ["CUDA_VISIBLE_DEVICES"] = device  # before this process first asks for a GPU
     torch.set_num_threads(threads)

@@ -1,19 +1,31 @@
 """Does pre-training help, and where? The paper's comparison on simulated streets, within minutes of a GPU.
 
-    python tests/benchmarks/label_efficiency_gpu.py /tmp/study --minutes 9 --tables /tmp/tables
+    python tests/benchmarks/label_efficiency_gpu.py /tmp/study --minutes 9 --tables /tmp/tables --gpus 2
 
 Stages, each by the project's own commands, each resumed where it stopped: `simulate` (600 scenes of 17 scans
 for training, which is all that the split `parametrizing` has, and scenes to score), `pretrain` and convert,
 `finetune` (0.1, 1, 10 and 100 % of the scenes, from scratch and from the pre-trained weights, three seeds),
-`table`. Type the same command until nothing is left; at the end of the minutes everything stops with the
-epoch at hand, or is ended, and the tables say what there is.
+`table`. Type the same command until nothing is left; other sizes or settings in the same folder are refused.
+
+Minutes are what limits it. At the end of `--minutes` everything is ended, and the tables say what there is;
+half a minute of what the fine-tunings did is lost at most. Pre-training has `--pretrain-minutes`, by default
+45 % of those left, and at most `--epochs`: what it has then, in the middle of an epoch perhaps, is the start
+that is compared, for good. `--stage pretrain` goes on with it, all the minutes long, and its weights are
+another start. `--early-epochs 3` keeps the weights of three epochs as a third start: does more help more?
+
+One GPU does all in turns. With `--gpus 2` the first one pre-trains in one process, as the recipe does, while
+the other ones begin with the fine-tunings from scratch, which need no weights. When these are there, all
+fine-tunings that are left share all GPUs. The first one of each call begins alone, see `run_all`: a fresh
+machine compiles kernels for one to two minutes. Nothing else runs while streets are simulated on all cores.
+
+`--tables` holds the output of each command, `log_NAME.txt`, and every few seconds a copy of tables and logs.
 
 What gives pre-training a fair chance in twenty minutes, where the paper takes days:
 
 * MinkUNet18, not 34: what is compared is two starts of one network, and the smaller one has had more epochs
   when the time is over. `--network MinkUNet34` is the recipe's.
-* The recipe's batch of 16 and rate in pre-training, constant: it can be stopped, and prolonged by a larger
-  `--epochs`, at any epoch. Twenty epochs of 10,200 scans are 12,750 steps, where the paper has 300,000.
+* The recipe's batch of 16 and rate in pre-training, constant: it can be stopped, and gone on with, anywhere.
+  Twenty epochs of 10,200 scans are 12,750 steps, where the paper has 300,000.
 * In fine-tuning some hundred steps at 0.1 and 1 % (`--finetune-epochs`), where each of the 17 and 102 scans
   comes 240 and 40 times. All fractions have fewer steps than in the recipe, most of all 10 and 100 %: a part
   of any gain may be that pre-trained weights need fewer. The table gives the steps.
@@ -25,143 +37,21 @@ Behind the options, cfg.key=value changes the settings of both stages, such as `
 """
 
 import argparse
+import json
 import os
-import shlex
-import shutil
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 from rich.console import Console
+from study_commands import Copies
+from study_stages import Study
 
-from also_selfsup.checkpoints.convert import convert
-from also_selfsup.data.simulator.once import Simulation, simulate_once
-from also_selfsup.training.epoch_log import read_log
-
-ROOT = Path(__file__).resolve().parents[2]
 STAGES = ("simulate", "pretrain", "finetune", "table")
 EPOCHS = "0.001:240,0.01:40,0.1:8,1:2"
-QUICK_SETTINGS = """
-cfg.manifold_points=400 cfg.non_manifold_points=120 cfg.transforms.grid_size=0.4 cfg.network.voxel_size=0.4
-cfg.network.latent_size=16 cfg.training.batch_size=2 cfg.downstream.batch_size=2 cfg.trainer.accelerator=cpu
-""".split()
-# Seconds that a stopping command has for the rest of its epoch, and that are kept for the tables.
-GRACE, TABLES = 20.0, 15.0
-
-
-class Study:
-    """The experiment in its folder: what is done, what is left, and the time there is."""
-
-    def __init__(self, options: argparse.Namespace, console: Console) -> None:
-        self.options, self.console = options, console
-        self.end = time.monotonic() + 60 * options.minutes
-        self.folder: Path = options.folder.resolve()
-        self.study = self.folder / "label_efficiency"
-
-    @property
-    def run(self) -> Path:
-        """Folder of the pre-training: the newest that has a checkpoint, which is where it goes on."""
-        found = self.folder.glob("results/Pretraining/nuscenes/version_*/last.ckpt")
-        return max(found, key=lambda path: path.stat().st_mtime, default=self.folder / "none").parent
-
-    @property
-    def weights(self) -> Path:
-        """What the pre-training is converted to."""
-        return self.run / f"pretrained_backbone_{self.options.epochs:03d}.ckpt"
-
-    def simulate(self) -> bool:
-        """Streets, once."""
-        options = self.options
-        scenes = {"train": options.scenes, "verifying": options.held_out, "val": options.held_out}
-        columns = 96 if options.quick else None
-        simulation = Simulation(scenes, options.frames, seed=options.seed, azimuth_steps=columns)
-        simulate_once(self.folder / "data", simulation, workers=options.cores, progress=True)
-        return True
-
-    def pretrain(self) -> bool:
-        """Pre-training up to the epochs asked for, probed five times on the way, and converted."""
-        options = self.options
-        if not self.weights.is_file():
-            every = max(options.epochs // 5, 1)
-            words = [f"cfg.training.max_epochs={options.epochs}", f"cfg.num_device={options.gpus}"]
-            words += [f"cfg.val_interval={every}", f"cfg.probes.interval={every}", "cfg.resume=auto"]
-            # Of several processes each has its batch: together they have the recipe's.
-            words += [f"cfg.training.batch_size={max(options.batch_size // options.gpus, 1)}"]
-            words += [f"cfg.threads={self.threads(options.gpus)}"]
-            self.command("train_selfsupervised", words)
-            rows = read_log(self.run / "logs_train.csv")
-            finished = int(rows[-1]["epoch"]) + 1 if rows else 0
-            if finished < options.epochs:
-                self.console.print(
-                    f"left: pre-training, {finished} of {options.epochs} epochs are done; again, or "
-                    f"--epochs {finished} to go on with these."
-                )
-                return False
-            convert(self.run / "last.ckpt")
-        return True
-
-    def finetune(self, minutes: float | None = None) -> bool:
-        """All runs that are left, for as long as there is time."""
-        options = self.options
-        epochs = dict(part.split(":") for part in options.finetune_epochs.split(","))
-        words = [f"fractions=[{','.join(epochs)}]", f"epochs={{{options.finetune_epochs}}}"]
-        words += [f"seeds={options.seeds}", f"init=[scratch,{self.weights}]", f"out={self.study}"]
-        words += [f"parallel={options.parallel}", f"cfg.threads={self.threads(options.parallel)}"]
-        self.command("label_efficiency", words, minutes=minutes)
-        done = len(list(self.study.glob("cells/**/outcome.json")))
-        left = len(epochs) * 2 * options.seeds - done
-        if left > 0:
-            self.console.print(f"left: {left} of {len(epochs) * 2 * options.seeds} fine-tunings; again.")
-        return left <= 0
-
-    def table(self) -> bool:
-        """The tables of what is finished, made anew."""
-        self.finetune(minutes=1e-6)
-        return self.copy()
-
-    def copy(self) -> bool:
-        """Copies of tables and logs where they are wanted."""
-        target: Path = self.options.tables or self.folder
-        target.mkdir(parents=True, exist_ok=True)
-        for path in (*self.study.glob("label_efficiency*"), *self.run.glob("logs_*.csv")):
-            shutil.copyfile(path, target / path.name)
-        self.console.print(f"Tables: {target}", soft_wrap=True)
-        return True
-
-    def command(self, script: str, words: list[str], *, minutes: float | None = None) -> None:
-        """Run a script of the package, stopped cleanly when the time is over, and ended when it is not.
-
-        Raises:
-            SystemExit: It failed.
-        """
-        left = self.end - time.monotonic() - TABLES
-        limit = max((left - GRACE - self.options.startup) / 60, 1e-6) if minutes is None else minutes
-        limit_word = f"{'minutes' if script == 'label_efficiency' else 'cfg.max_minutes'}={limit:.6f}"
-        shared = [f"cfg.dataset_root={self.folder}/data", f"cfg.save_dir={self.folder}/results"]
-        shared += [f"cfg.network.backbone={self.options.network}", "cfg.logging.tensorboard=false"]
-        shared += ["cfg.logging.progress_bar=false", *(QUICK_SETTINGS if self.options.quick else [])]
-        command = ["-m", f"also_selfsup.{script}", "cfg=nuscenes", *shared, *words, *self.options.overrides]
-        shown = shlex.join(["python", *command, limit_word])
-        self.console.print(shown, soft_wrap=True, style="dim", markup=False)
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        process = subprocess.Popen(
-            [sys.executable, *command, limit_word], env=environment, start_new_session=True
-        )
-        try:
-            status = process.wait(timeout=max(left, 1) if minutes is None else None)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)  # its epoch is longer than the grace: it is made again
-            process.wait()
-            self.console.print(f"{script} was ended within an epoch.")
-            return
-        if status != 0:
-            sys.exit(f"{script} failed with status {status}.")
-
-    def threads(self, processes: int) -> int:
-        """Loader processes of each of so many trainings."""
-        return 0 if self.options.quick else min(max(self.options.cores // processes - 1, 1), 8)
+# What cannot change within a folder.
+FIXED = ("scenes", "frames", "held_out", "seed", "network", "batch_size", "quick", "overrides")
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -177,12 +67,14 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--frames", type=int, help="scans a scene (17)")
     parser.add_argument("--held-out", type=int, help="scenes to validate on, and as many to score (15)")
     parser.add_argument("--network", help="backbone (MinkUNet18)")
-    parser.add_argument("--epochs", type=int, help="of the pre-training (20)")
-    parser.add_argument("--batch-size", type=int, help="of the pre-training, over all GPUs (16)")
+    parser.add_argument("--epochs", type=int, help="of the pre-training, at most (20)")
+    parser.add_argument("--pretrain-minutes", type=float, help="of the pre-training (45 %% of those left)")
+    parser.add_argument("--early-epochs", type=int, default=0, help="of a third start (0: none)")
+    parser.add_argument("--batch-size", type=int, help="of the pre-training (16)")
     parser.add_argument("--finetune-epochs", help=f"fraction:epochs,... ({EPOCHS})")
     parser.add_argument("--seeds", type=int, help="of the fine-tunings (3)")
     parser.add_argument("--seed", type=int, default=0, help="of the streets")
-    parser.add_argument("--gpus", type=int, default=1, help="of the pre-training; fine-tunings take all")
+    parser.add_argument("--gpus", type=int, default=1, help="there are; the first one pre-trains")
     parser.add_argument("--parallel", type=int, help="fine-tunings at once, over all GPUs (3 a GPU)")
     parser.add_argument("--cores", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--startup", type=float, default=15.0, help="seconds that a script may take to begin")
@@ -199,19 +91,41 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     return options
 
 
+def refuse_another(options: argparse.Namespace) -> None:
+    """Note in the folder what the study is; end if it is another one that lies there."""
+    note, wanted = options.folder / "study.json", {name: getattr(options, name) for name in FIXED}
+    if not note.is_file():
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.write_text(json.dumps(wanted), encoding="utf-8")
+    found = json.loads(note.read_text(encoding="utf-8"))
+    for name in FIXED:
+        if found[name] != wanted[name]:
+            sys.exit(f"{options.folder}: of {name} {found[name]}, not {wanted[name]}: take another folder.")
+
+
 def main() -> None:
-    """Go through the stages as far as the time allows; tables in any case where there is something."""
+    """Go through the stages as far as the time allows; what is at work at the end is ended."""
     options, console = parse(), Console(highlight=False)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    refuse_another(options)
     study = Study(options, console)
-    for stage in STAGES[:3] if options.stage == "all" else [options.stage]:
-        console.rule(f"{stage}, {study.end - time.monotonic():.0f} s left", align="left")
-        begun = time.monotonic()
-        complete = getattr(study, stage)()
-        console.print(f"{stage}: {time.monotonic() - begun:.0f} s")
-        if not complete:
-            break
-    if options.stage in ("all", "finetune") and any(study.study.glob("label_efficiency*")):
-        study.copy()
+    copies = Copies(study.files, study.tables)
+    copies.start()
+    try:
+        for stage in STAGES[:3] if options.stage == "all" else [options.stage]:
+            console.rule(f"{stage}, {study.left:.0f} s left", align="left")
+            begun = time.monotonic()
+            complete = getattr(study, stage)()
+            console.print(f"{stage}: {time.monotonic() - begun:.0f} s")
+            if not complete:
+                break
+    finally:
+        study.commands.end_all()
+        copies.finish()
+    page = study.study / "label_efficiency.md"
+    if page.is_file():
+        console.print(page.read_text(encoding="utf-8").partition("\n### ")[0], markup=False, soft_wrap=True)
+    console.print(f"Tables: {study.tables}", soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -2,13 +2,16 @@
 
 import io
 import os
+import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from rich.console import Console
 
 from also_selfsup.training import parallel
-from also_selfsup.training.parallel import run_all
+from also_selfsup.training.parallel import FIRST_STEPS, FirstSteps, run_all
 
 
 def square(number: int) -> tuple[int, int, str, int]:
@@ -16,6 +19,23 @@ def square(number: int) -> tuple[int, int, str, int]:
         raise ValueError(f"{number} is negative")
     device = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     return number * number, os.getpid(), device, torch.get_num_threads()
+
+
+def train(place: Path | None) -> float:
+    """In a folder, when the kernels are there, once two others have begun; as a file, when it begins."""
+    if place is None:
+        raise ValueError("no place")
+    if place.suffix:
+        place.touch()
+        return time.monotonic()
+    time.sleep(1.0)  # compiles
+    compiled, steps, anything = time.monotonic(), FirstSteps(), Any
+    for number in range(FIRST_STEPS):
+        steps.on_train_batch_end(anything, anything, None, None, number)
+    while not len(list(place.glob("*.begun"))) == 2:
+        time.sleep(0.01)
+        assert time.monotonic() < compiled + 60
+    return compiled
 
 
 def silent() -> Console:
@@ -57,3 +77,22 @@ def test_workers_take_the_devices_in_turn(monkeypatch: pytest.MonkeyPatch) -> No
 def test_an_error_of_a_job_is_raised() -> None:
     with pytest.raises(ValueError, match="-1 is negative"):
         run_all(square, [-1], title="squares", console=silent(), workers=1)
+
+
+def test_on_a_gpu_the_others_begin_with_the_kernels_of_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    jobs = [tmp_path, tmp_path / "1.begun", tmp_path / "2.begun"]
+    compiled, *others = run_all(train, jobs, title="trainings", console=silent(), workers=2)
+    assert len(others) == 2 and min(others) >= compiled
+    (tmp_path / "1.begun").unlink()
+    with pytest.raises(ValueError, match="no place"):
+        run_all(train, [None, tmp_path / "1.begun"], title="trainings", console=silent(), workers=2)
+
+
+def test_steps_outside_a_worker_are_only_counted() -> None:
+    steps, anything = FirstSteps(), Any
+    for number in range(FIRST_STEPS + 1):
+        steps.on_train_batch_end(anything, anything, None, None, number)
+    assert steps.steps == FIRST_STEPS + 1 and parallel._compiled is None
