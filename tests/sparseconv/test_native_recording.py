@@ -44,38 +44,44 @@ def _error(ours: Tensor, truth: Tensor) -> float:
 
 
 def test_recorded_passes_equal_launched_ones_also_when_a_batch_outgrows_the_room() -> None:
+    """Of the same room: what one row more changes in rounding, ReLU blows up to half of the deepest gradients."""
     torch.manual_seed(0)
-    plain = build_backbone("MinkUNet18", in_channels=1, out_channels=16, framework="native").cuda()
-    recorded = copy.deepcopy(plain)
+    launched = build_backbone("MinkUNet18", in_channels=1, out_channels=16, framework="native").cuda()
+    recorded, unpadded = copy.deepcopy(launched), copy.deepcopy(launched)
+    launched.backend.record()
     recorded.backend.record()
     sizes = (9000, 9000, 8000, 9100, 20000, 20000, 9000)
-    batches = [_batch(seed, cells=cells) for seed, cells in enumerate(sizes)]
-    for batch in batches:
-        recorded.load_state_dict(plain.state_dict())  # in place: rounding must not add up over the steps
-        truth, ours = _step(plain, batch), _step(recorded, batch)
+    for seed, cells in enumerate(sizes):
+        batch = _batch(seed, cells=cells)
+        recorded.load_state_dict(launched.state_dict())  # in place: rounding must not add up over the steps
+        unpadded.load_state_dict(launched.state_dict())
+        launched.backend.recorder.warm = False  # type: ignore[attr-defined]
+        truth, ours = _step(launched, batch), _step(recorded, batch)
         assert ours.keys() == truth.keys()
-        # Products of one row more than the other's may be rounded otherwise.
         errors = {name: _error(ours[name], truth[name]) for name in truth}
-        assert max(errors.values()) < 2e-2, sorted(errors.items(), key=lambda item: -item[1])[:5]
+        assert max(errors.values()) < 2e-3, sorted(errors.items(), key=lambda item: -item[1])[:5]
+        assert _error(ours["latents"], _step(unpadded, batch)["latents"]) < 6e-2
         with torch.no_grad():
-            for parameter in plain.parameters():
+            for parameter in launched.parameters():
                 assert parameter.grad is not None
                 parameter.sub_(parameter.grad, alpha=0.01)
-    recorder = recorded.backend.recorder  # type: ignore[attr-defined]
-    assert recorder.recording is not None
+    assert recorded.backend.recorder.recording is not None  # type: ignore[attr-defined]
+    assert launched.backend.recorder.recording is None  # type: ignore[attr-defined]
 
 
 def test_gradients_of_two_batches_add_up() -> None:
     torch.manual_seed(0)
-    plain = build_backbone("MinkUNet18", in_channels=1, out_channels=16, framework="native").cuda()
-    recorded = copy.deepcopy(plain)
-    recorded.backend.record()
+    launched = build_backbone("MinkUNet18", in_channels=1, out_channels=16, framework="native").cuda()
+    recorded = copy.deepcopy(launched)
     batches = [_batch(seed, cells=9000) for seed in range(5)]
-    for network in (plain, recorded):
+    for network in (launched, recorded):
+        network.backend.record()
         for batch in batches:
+            if network is launched:
+                network.backend.recorder.warm = False  # type: ignore[attr-defined]
             with torch.autocast("cuda", torch.bfloat16):
                 latents = network(batch)["latents"]
             latents.float().square().mean().backward()
-    for (name, ours), truth in zip(recorded.named_parameters(), plain.parameters(), strict=True):
+    for (name, ours), truth in zip(recorded.named_parameters(), launched.parameters(), strict=True):
         assert ours.grad is not None and truth.grad is not None
-        assert _error(ours.grad, truth.grad) < 1e-2, name
+        assert _error(ours.grad, truth.grad) < 2e-3, name
