@@ -44,7 +44,7 @@ def _error(ours: Tensor, truth: Tensor) -> float:
 
 
 def test_recorded_passes_equal_launched_ones_also_when_a_batch_outgrows_the_room() -> None:
-    """Of the same room: what one row more changes in rounding, ReLU blows up to half of the deepest gradients."""
+    """Of the same room: the rounding of another one grows to half of the deepest gradients, ReLU by ReLU."""
     torch.manual_seed(0)
     launched = build_backbone("MinkUNet18", in_channels=1, out_channels=16, framework="native").cuda()
     recorded, unpadded = copy.deepcopy(launched), copy.deepcopy(launched)
