@@ -52,7 +52,8 @@ class Commands:
         arguments = ["-m", f"also_selfsup.{module}", *words]
         shown = shlex.join(["python", *arguments])
         self.console.print(f"{name}: {shown}", soft_wrap=True, style="dim", markup=False)
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+        paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+        environment = {**os.environ, "PYTHONPATH": paths, "PYTHONUNBUFFERED": "1"}
         environment["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
         self.logs.mkdir(parents=True, exist_ok=True)
         log = self.logs / f"log_{name}.txt"
