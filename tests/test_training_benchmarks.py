@@ -8,6 +8,8 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 
 def run(root: Path, name: str, tmp_path: Path, *words: str) -> str:
     """What a benchmark prints; beside its data it leaves nothing."""
@@ -50,6 +52,32 @@ def test_precisions_side_by_side(root: Path, tmp_path: Path) -> None:
     assert re.search(r"bf16: the largest difference of a block is [\d.]+ of fp32's seed spread", said)
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert {path.name for path in tmp_path.iterdir()} == {"streets", "temporary", "curves.csv", "curves.png"}
+
+
+def test_cost_by_scans_voxels_and_channels(root: Path, tmp_path: Path) -> None:
+    said = run(root, "cost_gpu", tmp_path, "--out", "cost.csv", "--plot", "cost.png")
+    with (tmp_path / "cost.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    found = [(row["sweep"], row["scans"], row["grid_size"], row["channels"]) for row in rows]
+    assert found[:4] == [
+        ("scans", "1", "0.4", ""),
+        ("scans", "2", "0.4", ""),
+        ("grid size", "2", "0.8", ""),
+        ("grid size", "2", "0.4", ""),
+    ]
+    assert found[4:] == [("channels", "2", "0.4", "16"), ("channels", "2", "0.4", "32")]
+    one, two, coarse, fine, *layers = rows
+    assert int(one["voxels"]) < int(two["voxels"]) <= 800 < int(coarse["voxels"]) < int(fine["voxels"])
+    for row in rows:
+        assert float(row["ms"]) > 0 and not row["note"] and f" {row['voxels']} " in said
+    for row in layers:
+        work = 2e-9 * int(row["pairs"]) * int(row["channels"]) ** 2
+        for kind, times in (("forward_", 1), ("", 3)):
+            ms = float(row[f"{kind}ms"])
+            assert float(row[f"{kind}tflops"]) == pytest.approx(times * work / ms)
+            assert float(row[f"{kind}share"]) == pytest.approx(float(row[f"dense_{kind}ms"]) / ms)
+    assert (tmp_path / "cost.png").read_bytes().startswith(b"\x89PNG")
+    assert {path.name for path in tmp_path.iterdir()} == {"streets", "temporary", "cost.csv", "cost.png"}
 
 
 def test_two_processes_beside_one(root: Path, tmp_path: Path) -> None:
