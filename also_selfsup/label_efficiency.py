@@ -6,6 +6,7 @@ run again, what was half done goes on: type the same command again.
 """
 
 import argparse
+import gc
 import logging
 import sys
 import time
@@ -105,6 +106,8 @@ def run_cell(job: Job) -> Outcome | None:
     if settings.downstream.checkpoint_name == UNTRAINED:
         write_untrained(cell)
     if device.type == "cuda":
+        gc.collect()
+        torch.cuda.empty_cache()  # what the run before held is not this one's
         torch.cuda.reset_peak_memory_stats()
     run = finetune(replace(settings, max_minutes=minutes), quiet=True, more=[FirstSteps()])
     rows = read_log(run.folder / "logs_train.csv")

@@ -22,6 +22,8 @@ from also_selfsup.settings.study import SCRATCH, Study, epochs_of, skip_ratio
 # Settings that do not change what comes out of a run.
 INDIFFERENT = ("save_dir", "resume", "threads", "max_minutes", "dataset_root")
 INDIFFERENT_GROUPS = ("logging.", "probes.", "training.", "checkpoint_")
+# Epochs of a few labelled scans take a second: runs that all wrote theirs would wait for the disk, not the GPU.
+CHECKPOINT_MINUTES = 1.0
 # Weights that nobody has trained: where a probe of them is asked for, they have to be a file too.
 UNTRAINED = "untrained.ckpt"
 
@@ -203,7 +205,8 @@ def _cell(
         logging=replace(settings.logging, progress_bar=False, tensorboard=False, report=False),
         save_dir=str(folder),
         resume="auto",
-        checkpoint_interval=max(epochs // 10, settings.checkpoint_interval),
+        checkpoint_interval=epochs,
+        checkpoint_minutes=settings.checkpoint_minutes or CHECKPOINT_MINUTES,
     )
     return Cell(head, fraction, label, seed, settings=check(run), weights=digest)
 

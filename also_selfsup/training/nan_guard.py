@@ -137,7 +137,8 @@ class NanGuard(Callback):
         Raises:
             NanError: A step was unsound, and the run is not to go on, or too many of them were.
         """
-        loss = outputs["loss"].detach().float()
+        # Lightning hands over the share of the batch in the step.
+        loss = outputs["loss"].detach().float() * trainer.accumulate_grad_batches
         unsound = self._unsound if self._unsound is not None else (~torch.isfinite(loss)).float()
         if (batch_idx + 1) % trainer.accumulate_grad_batches == 0 or trainer.is_last_batch:
             answer = Answer(torch.stack((unsound, loss)))

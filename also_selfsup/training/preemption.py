@@ -60,13 +60,21 @@ class WithinEpoch(Checkpoint):
         self._written_at = 0.0
         self._writing = False
 
+    def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take over SIGTERM: a run that is asked to end so early does one step first."""
+        self._take_over()
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take over SIGTERM from Lightning, which gives it back to whoever had it when the run ends.
+        """Take over SIGTERM, where no validation came before."""
+        self._written_at = time.monotonic()
+        self._take_over()
+
+    def _take_over(self) -> None:
+        """From Lightning, which gives it back to whoever had it when the run ends.
 
         Its own handler speaks to the other processes at once, in the middle of what they may be saying to
         one another.
         """
-        self._written_at = time.monotonic()
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, self._note)
 
@@ -152,7 +160,7 @@ class WithinEpoch(Checkpoint):
     def _ends(self, trainer: Trainer, batch_idx: int) -> bool:
         """Whether to end now; the same answer in all processes."""
         asked = self.asked or trainer.received_sigterm
-        if trainer.world_size == 1 or batch_idx % AGREEMENT_STEPS:
+        if trainer.world_size == 1 or not _agree(trainer, batch_idx):
             return asked and trainer.world_size == 1
         return trainer.strategy.reduce_boolean_decision(asked, all=False)
 
@@ -160,7 +168,7 @@ class WithinEpoch(Checkpoint):
         """Whether it is time for a checkpoint; the same answer in all processes."""
         if self.steps is not None and trainer.global_step % self.steps == 0:
             return True
-        if self.minutes is None or (trainer.world_size > 1 and batch_idx % AGREEMENT_STEPS):
+        if self.minutes is None or (trainer.world_size > 1 and not _agree(trainer, batch_idx)):
             return False
         late = time.monotonic() - self._written_at >= 60 * self.minutes
         return trainer.strategy.reduce_boolean_decision(late, all=False)
@@ -178,3 +186,8 @@ class WithinEpoch(Checkpoint):
 def _interval(trainer: Trainer) -> int:
     """Epochs between validations."""
     return trainer.check_val_every_n_epoch or 1
+
+
+def _agree(trainer: Trainer, batch_idx: int) -> bool:
+    """Whether several processes ask one another after this batch, with which an optimiser step ends."""
+    return (batch_idx // trainer.accumulate_grad_batches) % AGREEMENT_STEPS == 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, TypeAlias, TypeVar
 
 import torch
@@ -104,7 +104,9 @@ class PrefetchingLoader:
         return {**batch, "generator": generator}, side.record_event() if side else None
 
 
+@lru_cache
 def _side_stream(device: torch.device) -> torch.cuda.Stream | None:
+    """One for all epochs: memory that was freed on a stream serves that stream alone."""
     if device.type != "cuda":
         return None
     return torch.cuda.Stream(device, priority=-1)  # type: ignore[no-untyped-call]

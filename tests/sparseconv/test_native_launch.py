@@ -9,7 +9,7 @@ from also_selfsup.sparseconv.native.gpu.launch import CompileLog
 
 def test_compilation_is_told_once_and_summed_up(caplog: pytest.LogCaptureFixture) -> None:
     log = CompileLog()
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, "also_selfsup"):
         for seconds in (0.01, 1.5, 2.0):  # the first was on the disk
             log.note(seconds)
         log.tell()
@@ -21,7 +21,7 @@ def test_compilation_is_told_once_and_summed_up(caplog: pytest.LogCaptureFixture
 
 def test_nothing_is_told_where_all_kernels_were_kept(caplog: pytest.LogCaptureFixture) -> None:
     log = CompileLog()
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, "also_selfsup"):
         log.note(0.01)
         log.tell()
     assert not caplog.messages

@@ -1,11 +1,13 @@
 """Whether a network trains whole, and whether it is still the one that was looked at."""
 
+from pathlib import Path
+
 import torch
 from torch import nn
 
 from also_selfsup.networks import build_backbone
 from also_selfsup.networks.backbone import Backbone, freeze_but_classifier, replace_classifier
-from also_selfsup.sparseconv.native.gpu.structure import Structure
+from also_selfsup.sparseconv.native.gpu.structure import Structure, gradients_are_awaited
 
 
 def _network() -> Backbone:
@@ -40,3 +42,14 @@ def test_an_exchanged_module_or_parameter_is_seen() -> None:
     found = Structure(network)
     network.extra = nn.Linear(2, 2)
     assert found.trained_whole() is None
+
+
+def test_hooks_wait_for_gradients_in_a_group_of_one_process_too(tmp_path: Path) -> None:
+    assert not gradients_are_awaited()
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{tmp_path / 'group'}", rank=0, world_size=1
+    )
+    try:
+        assert gradients_are_awaited()
+    finally:
+        torch.distributed.destroy_process_group()

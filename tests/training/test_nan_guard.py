@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -124,6 +125,16 @@ def test_a_late_look_restores_what_was_before(tiny_settings: Callable[..., Setti
     assert not any(value.isnan().any() for value in module.states[2].values())
     weights = [name for name, _ in module.named_parameters()]
     assert all(torch.equal(module.states[0][name], module.states[1][name]) for name in weights)
+
+
+def test_the_loss_is_shown_whole_where_several_batches_make_a_step(tmp_path: Path) -> None:
+    shown: list[float] = []
+    module: Any = SimpleNamespace(log=lambda name, value, **how: shown.append(float(value)))
+    trainer: Any = SimpleNamespace(accumulate_grad_batches=4, is_last_batch=False, current_epoch=0)
+    guard = NanGuard(tmp_path, skip=False, seed=0, lag=0)
+    for batch_idx in range(8):  # Lightning has divided by four
+        guard.on_train_batch_end(trainer, module, {"loss": torch.tensor(2.0)}, {"names": ["a"]}, batch_idx)
+    assert shown == [8.0] * 5
 
 
 def test_copies_of_buffers_go_back_to_any_of_the_last() -> None:

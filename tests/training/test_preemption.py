@@ -188,15 +188,16 @@ def test_a_checkpoint_every_n_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
     assert trainer.saved == [4, 8]
 
 
-def test_several_processes_ask_one_another_now_and_then_only() -> None:
+@pytest.mark.parametrize("accumulated", [1, 2, 3])
+def test_several_processes_ask_one_another_now_and_then_only(accumulated: int) -> None:
     asked: list[bool] = []
 
     def reduce(decision: bool, all: bool) -> bool:
         asked.append(decision)
         return decision
 
-    trainer, callback = FakeTrainer(world_size=2), within_epoch()
+    trainer, callback = FakeTrainer(world_size=2, accumulate_grad_batches=accumulated), within_epoch()
     trainer.strategy.reduce_boolean_decision = reduce
-    for batch_idx in range(3 * AGREEMENT_STEPS):
+    for batch_idx in range(3 * AGREEMENT_STEPS * accumulated):
         trainer.step(callback, batch_idx)
     assert asked == [False] * 3 and trainer.saved == []

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 
 T = TypeVar("T")
 
@@ -29,13 +31,26 @@ class Aside:
     def __init__(self) -> None:
         self._stream: torch.cuda.Stream | None = None
         self._under_way: deque[tuple[torch.cuda.Event, Any]] = deque()
+        self._results: set[int] = set()
 
     def __enter__(self) -> None:
-        self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        self._results.clear()
+        self._stream = _stream_of(torch.cuda.current_device())
 
     def __exit__(self, *error: object) -> None:
         self._stream = None
-        self._wait(most=0)
+        try:
+            self._wait(most=0)
+        finally:
+            self._under_way.clear()
+
+    def made(self, tensor: Tensor) -> bool:
+        """Whether this tensor was made by `run` within the last `with aside:`.
+
+        Its memory is then the second stream's, which the main stream is never given, in other recordings that
+        share the pool either.
+        """
+        return tensor.data_ptr() in self._results
 
     def run(self, work: Callable[[], T], *, reads: Any) -> T:
         """Answer `work()`; its result may be read behind `with aside:`.
@@ -47,9 +62,13 @@ class Aside:
         if self._stream is None:
             return work()
         self._stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(self._stream):
-            result = work()
-        self._under_way.append((self._stream.record_event(), reads))
+        try:
+            with torch.cuda.stream(self._stream):
+                result = work()
+        finally:  # also after an error, which a recording that is never joined would hide
+            self._under_way.append((self._stream.record_event(), reads))
+        if isinstance(result, Tensor):
+            self._results.add(result.data_ptr())
         self._wait(most=DEPTH)
         return result
 
@@ -58,6 +77,12 @@ class Aside:
         while len(self._under_way) > most:
             done, _ = self._under_way.popleft()
             torch.cuda.current_stream().wait_event(done)
+
+
+@lru_cache
+def _stream_of(device: int) -> torch.cuda.Stream:
+    """One for all recordings: libraries keep working memory for each stream they have ever seen."""
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
 aside = Aside()

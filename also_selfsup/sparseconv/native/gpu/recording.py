@@ -9,8 +9,6 @@ than it was made for; rows behind those of a batch are filling, and the device k
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 from weakref import ref
 
@@ -19,57 +17,13 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from also_selfsup.sparseconv.native.gpu.aside import aside
-from also_selfsup.sparseconv.native.gpu.launch import compile_log
+from also_selfsup.sparseconv.native.gpu.capture import Pass, Recording, Token, record
 from also_selfsup.sparseconv.native.gpu.layout import Sizes, Tables
 from also_selfsup.sparseconv.native.gpu.structure import Structure, gradients_are_awaited, without_collector
 
 # Room beyond what was seen, and the step by which it grows: every growth is recorded anew.
 SLACK, STEP = 1.06, 2048
 NOTHING = Sizes((), ())
-
-Pass = Callable[[Tensor, Tables], Tensor]
-
-
-class Token:
-    """Stands for one forward pass; `done` once its backward pass has run."""
-
-    done = False
-
-
-@dataclass
-class Recording:
-    """One forward and backward pass, with the memory they read and write.
-
-    Attributes:
-        feats: (V, C) of the input, V as much as there is room for.
-        tables: Of the batch.
-        out: (V, L) result.
-        grad: (V, L) gradient of the result.
-        parameters: That learn.
-        gradients: Of the parameters; None for one that the result does not depend on.
-        forward, backward: The graphs.
-        key: What the recording holds for.
-        anchor: What the result depends on for autograd, where gradients are stored and not handed on.
-        latest: The last forward pass.
-    """
-
-    feats: Tensor
-    tables: Tables
-    out: Tensor
-    grad: Tensor
-    parameters: list[nn.Parameter]
-    gradients: Sequence[Tensor | None]
-    forward: torch.cuda.CUDAGraph
-    backward: torch.cuda.CUDAGraph
-    key: Any
-    anchor: Tensor
-    latest: Callable[[], Token | None] = field(default=lambda: None)
-
-    def busy(self) -> bool:
-        """Whether a forward pass still waits for its backward pass, whose memory must not be written over."""
-        token = self.latest()
-        return token is not None and not token.done
 
 
 class Recorder:
@@ -130,9 +84,10 @@ class Recorder:
         key = _key(parameters, padded)
         found = self.recording
         if found is None or found.key != key or found.tables.layout is not tables.layout:
+            _let_go(parameters)
             self.recording = found = None  # its memory is needed for the next one
             with without_collector():
-                self.recording = found = _record(network, step, padded, tables=tables, key=key)
+                self.recording = found = record(network, step, padded, tables=tables, key=key)
         if found.busy():
             return step(padded, tables)
         token = Token()
@@ -201,38 +156,8 @@ def _key(parameters: list[nn.Parameter], feats: Tensor) -> Any:
     return places, feats.dtype, feats.shape[1], torch.get_autocast_dtype("cuda")
 
 
-class _Bound(nn.Module):
-    """A pass over a network whose parameters can be exchanged for others (`torch.func.functional_call`)."""
-
-    def __init__(self, network: nn.Module, step: Pass) -> None:
-        super().__init__()
-        self.network, self.step = network, step
-
-    def forward(self, feats: Tensor, tables: Tables) -> Tensor:
-        """(V, L)."""
-        return self.step(feats, tables)
-
-
-def _record(network: nn.Module, step: Pass, feats: Tensor, *, tables: Tables, key: Any) -> Recording:
-    """Record both passes; nothing of them runs now."""
-    compile_log.tell()  # all kernels have run by now
-    torch.cuda.empty_cache()  # a recording keeps its memory for itself: let it have what earlier passes left
-    still, moved = feats.clone(), tables.moved(torch.empty_like(tables.buffer))
-    parameters = list(network.parameters())
-    # The same memory under names of their own: what is left of earlier passes holds on to the parameters, and
-    # to the stream on which it ran.
-    own = {f"network.{name}": p.detach().requires_grad_() for name, p in network.named_parameters()}
-    forward, backward = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
-    # Other threads may do as they like meanwhile: loaders pin memory.
-    mode: Any = "thread_local"
-    dtype = torch.get_autocast_dtype("cuda")
-    with (
-        torch.autocast("cuda", dtype, cache_enabled=False),
-        torch.cuda.graph(forward, capture_error_mode=mode),
-    ):
-        out = torch.func.functional_call(_Bound(network, step), own, (still, moved))
-    grad = torch.zeros_like(out)
-    with torch.cuda.graph(backward, pool=forward.pool(), capture_error_mode=mode), aside:
-        gradients = torch.autograd.grad(out, list(own.values()), grad, allow_unused=True)
-    anchor = torch.zeros((), device=out.device, requires_grad=True)
-    return Recording(still, moved, out.detach(), grad, parameters, gradients, forward, backward, key, anchor)
+def _let_go(parameters: list[nn.Parameter]) -> None:
+    """Copy the gradients that there are: they may lie in the memory of a recording that is given up."""
+    for parameter in parameters:
+        if parameter.grad is not None:
+            parameter.grad = parameter.grad.clone()

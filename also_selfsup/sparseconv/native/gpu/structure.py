@@ -46,12 +46,11 @@ def _ids(modules: Sequence[nn.Module | None]) -> list[int]:
 
 
 def gradients_are_awaited() -> bool:
-    """Whether hooks of the parameters exchange gradients between processes.
+    """Whether hooks of the parameters may wait for gradients: DDP has them, with one process too.
 
     Otherwise they are stored as they are: handing on two hundred of them takes the host a millisecond.
     """
-    distributed = torch.distributed
-    return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
 
 
 @contextmanager
