@@ -22,7 +22,7 @@ from also_selfsup.settings.study import SCRATCH, Study, epochs_of, skip_ratio
 # Settings that do not change what comes out of a run.
 INDIFFERENT = ("save_dir", "resume", "threads", "max_minutes", "dataset_root")
 INDIFFERENT_GROUPS = ("logging.", "probes.", "training.", "checkpoint_")
-# Epochs of a few labelled scans take a second: runs that all wrote theirs would wait for the disk, not the GPU.
+# Epochs of a few labelled scans take a second: runs that all wrote theirs would wait for the disk.
 CHECKPOINT_MINUTES = 1.0
 # Weights that nobody has trained: where a probe of them is asked for, they have to be a file too.
 UNTRAINED = "untrained.ckpt"
