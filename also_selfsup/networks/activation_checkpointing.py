@@ -81,7 +81,7 @@ class _Checkpoint(torch.autograd.Function):
         # With gradients, though they are let go with `y`: backends choose their way by it, and both passes
         # have to go the same one.
         with torch.enable_grad():
-            y = block.compute(x)
+            y = block.compute(x.with_feats(feats))  # of its own: this graph is let go
         # The cells of the result, not those of `x`: libraries add to them what they found (pairs of rows).
         cells.append(y.with_feats(feats.new_empty(len(feats), 0)))
         ctx.block, ctx.cells = block, cells[0]

@@ -51,7 +51,7 @@ class ResidualBlock(CheckpointedBlock):
 
     def compute(self, x: Voxels) -> Voxels:
         """Voxels with `out_channels`."""
-        out: Voxels = self.net(x, residual=self.downsample(x))
+        out: Voxels = self.net(x, residual=lambda: self.downsample(x))
         return out
 
 

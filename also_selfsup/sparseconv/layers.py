@@ -9,6 +9,7 @@ when K = 1, without bias; batch-norm as in `torch.nn.BatchNorm1d`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -106,8 +107,11 @@ class Chain(nn.Sequential):
     Forward hooks of the modules inside a chain are not called.
     """
 
-    def forward(self, x: Voxels, residual: Voxels | None = None) -> Voxels:
-        """chain(x), or relu(chain(x) + residual) when a residual is given.
+    def forward(self, x: Voxels, residual: Callable[[], Voxels] | None = None) -> Voxels:
+        """chain(x), or relu(chain(x) + residual()) when a residual is given.
+
+        The residual is asked for when all but the last unit have run: the first one then reads `x` before it,
+        which backends may make use of (`native.gpu.fused.train_unit`).
 
         Raises:
             ValueError: A residual was given, but the chain does not end with a convolution (and norm).
@@ -117,7 +121,7 @@ class Chain(nn.Sequential):
         while start < len(modules):
             stop = start + _unit_length(modules[start:])
             last = stop == len(modules)
-            x = _run_unit(modules[start:stop], x, residual=residual if last else None)
+            x = _run_unit(modules[start:stop], x, residual=residual() if residual and last else None)
             start = stop
         return x
 

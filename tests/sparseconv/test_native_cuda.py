@@ -142,7 +142,7 @@ def _states(network: nn.ModuleList, feats: Tensor, coords: Tensor) -> dict[str, 
     """Result, gradients and running statistics, in float64 on the CPU."""
     first, down, block, shortcut, up = network
     y = down(first(NativeBackend().voxels(feats, coords)))
-    result = up(block(y, residual=shortcut(y))).feats
+    result = up(block(y, residual=lambda: shortcut(y))).feats
     weights = torch.linspace(0.5, 1.5, result.numel(), dtype=torch.float64, device=result.device)
     (result.double() * result.double() * weights.view_as(result)).sum().backward()
     found = {"result": result} | {name: p.grad for name, p in network.named_parameters()}

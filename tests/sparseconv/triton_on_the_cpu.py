@@ -7,6 +7,7 @@ os.environ["TRITON_INTERPRET"] = "1"  # before Triton is imported
 import copy
 import json
 import sys
+from typing import Any
 
 import torch
 from torch import nn
@@ -19,9 +20,11 @@ from also_selfsup.sparseconv import (
     SubmanifoldConv3d,
     UpsampleConv3d,
     Voxels,
+    concatenate,
     get_backend,
 )
 from also_selfsup.sparseconv.native import backend
+from also_selfsup.sparseconv.native.gpu import tile_products
 
 LAYERS = {
     "3 channels to 16": SubmanifoldConv3d(3, 16),
@@ -47,20 +50,29 @@ def gradients(layers: list[nn.Module], coords: torch.Tensor, feats: torch.Tensor
 
 
 class Residual(nn.Module):
-    """Fused steps of each kind: with and without residual and ReLU, between levels, of size 1."""
+    """Fused steps of each kind, as in a U: with and without residual and ReLU, between levels, of size 1."""
 
     def __init__(self) -> None:
         super().__init__()
         self.first = Chain(SubmanifoldConv3d(16, 32), BatchNorm(32), ReLU())
         self.down = Chain(DownsampleConv3d(32, 32), BatchNorm(32), ReLU())
-        self.block = Chain(SubmanifoldConv3d(32, 48), BatchNorm(48))
+        self.block = Chain(
+            SubmanifoldConv3d(32, 48), BatchNorm(48), ReLU(), SubmanifoldConv3d(48, 48), BatchNorm(48)
+        )
         self.shortcut = Chain(SubmanifoldConv3d(32, 48, 1), BatchNorm(48))
+        self.same = Chain(
+            SubmanifoldConv3d(48, 48), BatchNorm(48), ReLU(), SubmanifoldConv3d(48, 48), BatchNorm(48)
+        )
         self.up = Chain(UpsampleConv3d(48, 16), BatchNorm(16), ReLU())
+        self.last = Chain(SubmanifoldConv3d(48, 16), BatchNorm(16))
 
     def forward(self, x: Voxels) -> Voxels:
         """Level 0 to level 0."""
-        y = self.down(self.first(x))
-        out: Voxels = self.up(self.block(y, residual=self.shortcut(y)))
+        skip = self.first(x)
+        y = self.down(skip)
+        y = self.block(y, residual=lambda: self.shortcut(y))
+        y = self.same(y, residual=lambda: y)
+        out: Voxels = self.last(concatenate(self.up(y), skip))
         return out
 
 
@@ -71,7 +83,7 @@ def states(network: nn.Module, coords: torch.Tensor, feats: torch.Tensor) -> dic
     (x.feats.double() * torch.linspace(-1, 1, x.feats.numel()).view_as(x.feats)).sum().backward()
     found = {"result": x.feats, "input": feats.grad}
     found |= {name: p.grad for name, p in network.named_parameters()}
-    found |= {name: b for name, b in network.named_buffers() if "running" in name}
+    found |= dict(network.named_buffers())
     return {name: value.detach().double() for name, value in found.items()}
 
 
@@ -85,10 +97,18 @@ def fused_errors(coords: torch.Tensor) -> dict[str, float]:
             parameter.data = parameter.data.half().float()
     feats = torch.randn(len(coords), 16)  # the interpreter takes float32 too: no ReLU flips by rounding
     truth = states(copy.deepcopy(network).double(), coords, feats.double())
-    used = []
+    used, added, multiply_back = [], [], tile_products.multiply_back
+
+    def adding(*arguments: Any, **named: Any) -> torch.Tensor:
+        added.append(named["added"] is not None)
+        return multiply_back(*arguments, **named)
+
     backend.fusible = lambda *_: used.append(1) or True
+    tile_products.multiply_back = adding
     ours = states(network, coords, feats)
-    assert len(used) == 5
+    tile_products.multiply_back = multiply_back
+    # Read twice: the input of either block, and the features that skip a level.
+    assert len(used) == 9 and sum(added) == 3
     return {name: float((ours[name] - truth[name]).norm() / truth[name].norm()) for name in truth}
 
 

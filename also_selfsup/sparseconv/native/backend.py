@@ -30,11 +30,16 @@ from also_selfsup.sparseconv.native.products import convolve
 from also_selfsup.sparseconv.native.ways import pairs_of, plan_of
 
 
-@dataclass(frozen=True)
+@dataclass
 class NativeVoxels:
     """Voxels of the native backend: features on one level of a pyramid that the whole batch shares.
 
-    `source` says how the features can be made again, where a GPU had better do that than keep them.
+    Attributes:
+        feats: (V, C). Once a fused step has read them, the same numbers by way of that step, which adds up
+            the gradients of all later readers (`train_unit`).
+        pyramid, index: All levels, and which one this is.
+        backend: Whose these are.
+        source: How the features can be made again, where a GPU had better do that than keep them.
     """
 
     feats: Tensor
@@ -204,7 +209,9 @@ class NativeBackend(Backend):
         )
         added = None if residual is None else residual.feats.to(feats.dtype)
         if norm.training:
-            result = train_unit(feats, cells, step=step, residual=added)
+            result, passed = train_unit(feats, cells, step=step, residual=added)
+            if own.feats is feats:
+                own.feats = passed
         else:
             result = evaluate_unit(feats, step=step, affine=self.shadows.affine_of(norm), residual=added)
         return NativeVoxels(result, own.pyramid, to, self, step.made)

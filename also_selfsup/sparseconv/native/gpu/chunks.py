@@ -63,14 +63,17 @@ def _chunk_kernel(
 
 
 @triton.jit
-def _sum_kernel(partial, first, out, N: tl.constexpr, B: tl.constexpr):
+def _sum_kernel(partial, first, out, N: tl.constexpr, B: tl.constexpr, R: tl.constexpr):
+    # R chunks at a time: one by one, each would wait for the memory's answer to the one before.
     cell = tl.program_id(0)
     places = tl.program_id(1) * B + tl.arange(0, B)
-    begin = tl.load(first + cell)
-    total = tl.zeros((B,), dtype=tl.float32)
-    for chunk in range(tl.load(first + cell + 1) - begin):
-        total += tl.load(partial + (begin.to(tl.int64) + chunk) * N + places, mask=places < N, other=0.0)
-    tl.store(out + cell.to(tl.int64) * N + places, total, mask=places < N)
+    last = tl.load(first + cell + 1)
+    total = tl.zeros((R, B), dtype=tl.float32)
+    for start in range(tl.load(first + cell), last, R):
+        chunk = start + tl.arange(0, R)
+        inside = (chunk < last)[:, None] & (places < N)[None, :]
+        total += tl.load(partial + chunk.to(tl.int64)[:, None] * N + places[None, :], mask=inside, other=0.0)
+    tl.store(out + cell.to(tl.int64) * N + places, tl.sum(total, 0), mask=places < N)
 
 
 _launch_chunks, _launch_sum = Launcher(_chunk_kernel), Launcher(_sum_kernel)
@@ -96,8 +99,8 @@ def weight_gradient(feats: Tensor, grads: Tensor, *, chunks: Chunks, cell_count:
         )  # fmt: skip
     numbers = in_channels * out_channels
     _launch_sum(
-        (cell_count, triton.cdiv(numbers, 1024), 1),
+        (cell_count, triton.cdiv(numbers, 256), 1),
         (partial, chunks.first, out),
-        constants={"N": numbers, "B": 1024},
+        constants={"N": numbers, "B": 256, "R": 16},
     )
     return out

@@ -83,7 +83,9 @@ class Step:
     made: Source | None = None
 
 
-def train_unit(feats: Tensor, kernel: Tensor, *, step: Step, residual: Tensor | None) -> Tensor:
+def train_unit(
+    feats: Tensor, kernel: Tensor, *, step: Step, residual: Tensor | None
+) -> tuple[Tensor, Tensor]:
     """relu(batch-norm(convolution(feats)) + residual), differentiable, in training.
 
     Args:
@@ -93,15 +95,14 @@ def train_unit(feats: Tensor, kernel: Tensor, *, step: Step, residual: Tensor | 
         residual: (V_out, O) of the features' type, or None.
 
     Returns:
-        (V_out, O) of the features' type.
+        (V_out, O) of the features' type; and the features once more, for all who read them after this step:
+        their gradients are then added where its own is written, which saves a sum in memory.
     """
     norm = step.norm
-    if norm.num_batches_tracked is not None:
-        norm.num_batches_tracked.add_(1)
-    result: Tensor = _Unit.apply(  # type: ignore[no-untyped-call]
+    result, passed = _Unit.apply(  # type: ignore[no-untyped-call]
         feats, kernel, norm.weight, norm.bias, residual, step
     )
-    return result
+    return result, feats if passed is None else passed
 
 
 def evaluate_unit(
@@ -133,10 +134,11 @@ class _Unit(torch.autograd.Function):
         bias: Tensor,
         residual: Tensor | None,
         step: Step,
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor | None]:
         from also_selfsup.sparseconv.native.gpu import norm  # needs Triton
 
-        feats = feats.contiguous()
+        ctx.set_materialize_grads(False)
+        passed, feats = feats if ctx.needs_input_grad[0] else None, feats.contiguous()
         x, moments = _convolve(feats, step)
         residual = None if residual is None else residual.contiguous()
         statistics = norm.join(moments, step.norm, count=step.count)
@@ -145,13 +147,15 @@ class _Unit(torch.autograd.Function):
         step.made = Source(x, statistics) if again else None
         ctx.save_for_backward(feats if step.source is None else None, kernel, x, None if again else out)
         ctx.step, ctx.statistics, ctx.residual = step, statistics, residual is not None
-        return out
+        return out, passed
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad: Tensor | None, added: Tensor | None) -> tuple[Tensor | None, ...]:
         from also_selfsup.sparseconv.native.gpu import pull
 
+        if grad is None:  # the result was not used
+            return added, None, None, None, None, None
         feats, kernel, x, out = ctx.saved_tensors
         grad_x, grad_residual, grad_weight, grad_bias = pull.pull_back(
             grad.to(x.dtype).contiguous(),
@@ -161,7 +165,7 @@ class _Unit(torch.autograd.Function):
             residual=ctx.residual,
             relu=ctx.step.relu,
         )
-        grad_feats, grad_kernel = _pull_convolution(ctx, grad_x, feats, kernel)
+        grad_feats, grad_kernel = _pull_convolution(ctx, grad_x, feats, kernel, added=added)
         return grad_feats, grad_kernel, grad_weight, grad_bias, grad_residual, None
 
 
@@ -180,9 +184,9 @@ def _convolve(feats: Tensor, step: Step) -> tuple[Tensor, Any]:
 
 
 def _pull_convolution(
-    ctx: Any, grad: Tensor, feats: Tensor | None, kernel: Tensor
+    ctx: Any, grad: Tensor, feats: Tensor | None, kernel: Tensor, *, added: Tensor | None
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Gradients of the features and of the kernel, as far as they are needed."""
+    """Gradients of the features, with what is added to it, and of the kernel, as far as they are needed."""
     from also_selfsup.sparseconv.native.gpu import chunks, tile_products
 
     step: Step = ctx.step
@@ -203,9 +207,14 @@ def _pull_convolution(
     elif ctx.needs_input_grad[1]:
         grad_kernel = kernel_gradient()
     if ctx.needs_input_grad[0] and plan is None:
-        grad_feats = grad @ cells.t()
+        grad_feats = grad @ cells.t() if added is None else torch.addmm(added, grad, cells.t())
     elif ctx.needs_input_grad[0] and plan is not None:
         grad_feats = tile_products.multiply_back(
-            grad, cells, tiles=plan.input_tiles(), out_count=plan.counts[0], mirrored=plan.mirrored
+            grad,
+            cells,
+            tiles=plan.input_tiles(),
+            out_count=plan.counts[0],
+            mirrored=plan.mirrored,
+            added=added if added is None or added.stride(1) == 1 else added.contiguous(),
         )
     return grad_feats, grad_kernel

@@ -72,9 +72,12 @@ def _moments_kernel(x, partial, live, C: tl.constexpr, T: tl.constexpr, BC: tl.c
 
 @triton.jit
 def _join_kernel(
-    partial, weight, bias, running_mean, running_var, found, live, eps, momentum,
-    C: tl.constexpr, T: tl.constexpr, BG: tl.constexpr, BC: tl.constexpr,
+    partial, weight, bias, running_mean, running_var, batches, found, live, eps, momentum,
+    C: tl.constexpr, T: tl.constexpr, BG: tl.constexpr, BC: tl.constexpr, COUNTED: tl.constexpr,
 ):  # fmt: skip
+    if COUNTED:
+        if tl.program_id(0) == 0:
+            tl.store(batches, tl.load(batches) + 1)
     channel = tl.program_id(0) * BC + tl.arange(0, BC)
     known = channel < C
     rows = tl.load(live)
@@ -148,7 +151,7 @@ def moments_of(x: Tensor, count: Tensor) -> Moments:
 
 
 def join(moments: Moments, norm: nn.BatchNorm1d, *, count: Tensor) -> Statistics:
-    """Statistics of all rows from those of the groups; moves the running statistics along.
+    """Statistics of all rows from those of the groups; moves running statistics and count of batches along.
 
     Args:
         moments: Of the groups.
@@ -156,15 +159,17 @@ def join(moments: Moments, norm: nn.BatchNorm1d, *, count: Tensor) -> Statistics
         count: (1,) int32 rows, at least two.
     """
     channels = moments.numbers.shape[2]
-    found = torch.empty(4, channels, device=moments.numbers.device)
+    found, counted = torch.empty(4, channels, device=moments.numbers.device), norm.num_batches_tracked
     assert norm.running_mean is not None and norm.running_var is not None and norm.momentum is not None
     _launch_join(
         (triton.cdiv(channels, JOINED), 1, 1),
         (
-            moments.numbers, norm.weight, norm.bias, norm.running_mean, norm.running_var, found, count,
-            norm.eps, norm.momentum,
+            moments.numbers, norm.weight, norm.bias, norm.running_mean, norm.running_var,
+            found if counted is None else counted, found, count, norm.eps, norm.momentum,
         ),
-        constants={"C": channels, "T": moments.rows, "BG": 512, "BC": JOINED},
+        constants={
+            "C": channels, "T": moments.rows, "BG": 512, "BC": JOINED, "COUNTED": counted is not None,
+        },
         warps=8,
     )  # fmt: skip
     return Statistics(found, count)

@@ -17,19 +17,25 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from also_selfsup.sparseconv.native.gpu.blocks import tile_blocks
+from also_selfsup.sparseconv.native.gpu.blocks import WIDEST, tile_blocks
 from also_selfsup.sparseconv.native.gpu.launch import Launcher
 from also_selfsup.sparseconv.native.gpu.tiles import Tiles
 
 
 @triton.jit
+def _added(residual, row, columns, ADDED: tl.constexpr):
+    place = row.to(tl.int64)[:, None] * ADDED + columns[None, :]
+    return tl.load(residual + place, mask=(row >= 0)[:, None], other=0.0).to(tl.float32)
+
+
+@triton.jit
 def _finish(
     value, partial, scale, shift, residual, out, tile, row, columns,
-    OUT: tl.constexpr, MOMENTS: tl.constexpr, AFFINE: tl.constexpr,
-    RESIDUAL: tl.constexpr, RELU: tl.constexpr,
+    OUT: tl.constexpr, MOMENTS: tl.constexpr, AFFINE: tl.constexpr, ADDED: tl.constexpr, RELU: tl.constexpr,
 ):  # fmt: skip
     # A tile's sums (T, columns) on their way to memory: with their mean and squared distances from it, or
-    # after batch-norm in evaluation.
+    # after batch-norm in evaluation. ADDED: numbers from row to row of what is added; 0 if nothing is.
+    # Without batch-norm the sums began with it, which needs fewer registers than adding it here.
     known = (row >= 0)[:, None]
     place = row.to(tl.int64)[:, None] * OUT + columns[None, :]
     if MOMENTS:  # rows that are not there are 0
@@ -40,8 +46,8 @@ def _finish(
         tl.store(partial + tile * 2 * OUT + OUT + columns, tl.sum(apart * apart, 0))
     if AFFINE:
         value = value * tl.load(scale + columns)[None, :] + tl.load(shift + columns)[None, :]
-        if RESIDUAL:
-            value += tl.load(residual + place, mask=known, other=0.0).to(tl.float32)
+        if ADDED > 0:
+            value += _added(residual, row, columns, ADDED)
         if RELU:
             value = tl.maximum(value, 0.0)
     tl.store(out + place, value.to(out.dtype.element_ty), mask=known)
@@ -60,7 +66,7 @@ def _tile_kernel(
     feats, weights, out, rows, table, cells, counts, partial, scale, shift, residual,
     IN: tl.constexpr, OUT: tl.constexpr, K: tl.constexpr, T: tl.constexpr, BI: tl.constexpr,
     INNER: tl.constexpr, BO: tl.constexpr, REST: tl.constexpr, BACK: tl.constexpr, MIRROR: tl.constexpr,
-    MOMENTS: tl.constexpr, AFFINE: tl.constexpr, RESIDUAL: tl.constexpr, RELU: tl.constexpr,
+    MOMENTS: tl.constexpr, AFFINE: tl.constexpr, ADDED: tl.constexpr, RELU: tl.constexpr,
 ):  # fmt: skip
     # The tiles with the most kernel cells are the last: begun first, none of them is waited for alone.
     # MIRROR: the pairs of a cell are those of the opposite one.
@@ -69,10 +75,15 @@ def _tile_kernel(
     places = tile * T + tl.arange(0, T)
     table_stride = tl.num_programs(0).to(tl.int64) * T
     outer: tl.constexpr = IN // (BI * INNER)
+    begins: tl.constexpr = ADDED > 0 and not AFFINE
     total = tl.zeros((T, BO), dtype=tl.float32)
+    if begins:
+        total += _added(residual, tl.load(rows + places), columns, ADDED)
     if REST > 0:
         others = begin + BO + tl.arange(0, REST)
         rest = tl.zeros((T, REST), dtype=tl.float32)
+        if begins:
+            rest += _added(residual, tl.load(rows + places), others, ADDED)
     for step in range(tl.load(counts + tile) * outer):
         cell = tl.load(cells + tile * K + step // outer)
         row = tl.load(table + cell * table_stride + places)
@@ -87,7 +98,7 @@ def _tile_kernel(
                 rest = tl.dot(a, _weights_of(weights, cell, channels, others, IN, OUT, BACK), rest)
     row = tl.load(rows + places)
     _finish(
-        total, partial, scale, shift, residual, out, tile, row, columns, OUT, MOMENTS, AFFINE, RESIDUAL, RELU
+        total, partial, scale, shift, residual, out, tile, row, columns, OUT, MOMENTS, AFFINE, ADDED, RELU
     )
     if REST > 0:
         _finish(
@@ -103,7 +114,7 @@ def _tile_kernel(
             OUT,
             MOMENTS,
             AFFINE,
-            RESIDUAL,
+            ADDED,
             RELU,
         )
 
@@ -119,7 +130,7 @@ class Finish:
         moments: (tiles, 2, O) float32, to be filled: mean of each tile's rows, and squares of the distances
             from it; or None.
         affine: Scale and shift (O,) float32 of a batch-norm in evaluation; or None.
-        residual: (V_out, O) added after it; or None.
+        residual: (V_out, O) added after it, numbers of a row one behind the other; or None.
         relu: Cut negative values after it.
     """
 
@@ -137,7 +148,15 @@ def multiply(
     return _multiply(feats, cells, tiles=tiles, out_count=out_count, back=False, mirrored=False, finish=found)
 
 
-def multiply_back(grads: Tensor, cells: Tensor, *, tiles: Tiles, out_count: int, mirrored: bool) -> Tensor:
+def multiply_back(
+    grads: Tensor,
+    cells: Tensor,
+    *,
+    tiles: Tiles,
+    out_count: int,
+    mirrored: bool,
+    added: Tensor | None = None,
+) -> Tensor:
     """The input's gradient: (V_out, O) and the forward pass's (K, I, O) to (V_in, I).
 
     Args:
@@ -146,10 +165,20 @@ def multiply_back(grads: Tensor, cells: Tensor, *, tiles: Tiles, out_count: int,
         tiles: Of the input rows; of the output rows where the map mirrors itself.
         out_count: V_in.
         mirrored: The tiles are those of the output rows.
+        added: (V_in, I) another gradient of the input, to be added; numbers of a row one behind the other.
     """
-    return _multiply(
-        grads, cells, tiles=tiles, out_count=out_count, back=True, mirrored=mirrored, finish=Finish()
+    # Beside wide sums there are too few registers for it; these levels are small.
+    aside = added is not None and cells.shape[1] >= WIDEST
+    out = _multiply(
+        grads,
+        cells,
+        tiles=tiles,
+        out_count=out_count,
+        back=True,
+        mirrored=mirrored,
+        finish=Finish(residual=None if aside else added),
     )
+    return out.add_(added) if aside and added is not None else out
 
 
 def _multiply(
@@ -180,7 +209,7 @@ def _multiply(
             "INNER": blocks.inner, "BO": blocks.outputs, "REST": blocks.rest,
             "BACK": back, "MIRROR": mirrored,
             "MOMENTS": finish.moments is not None, "AFFINE": finish.affine is not None,
-            "RESIDUAL": finish.residual is not None, "RELU": finish.relu,
+            "ADDED": 0 if finish.residual is None else finish.residual.stride(0), "RELU": finish.relu,
         },
         warps=blocks.warps,
         stages=blocks.stages,
