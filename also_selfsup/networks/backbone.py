@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from also_selfsup.sparseconv import Voxels, get_backend
+from also_selfsup.transforms.pending import Steps, in_turn
 
 
 class Encoder(nn.Module, ABC):
@@ -30,8 +31,9 @@ class Encoder(nn.Module, ABC):
     def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Compute `latents`, and what `supports` says; the batch is left as it is."""
 
-    def prepare(self, batch: dict[str, Any]) -> dict[str, Any]:
+    def prepare(self, batch: dict[str, Any]) -> Steps[dict[str, Any]]:
         """What can be known of a batch before the pass, as a field `prepared` that saves it the work."""
+        yield from ()
         return {"prepared": None}
 
     def supports(self, batch: dict[str, Any]) -> dict[str, Tensor]:
@@ -69,19 +71,19 @@ class Backbone(Encoder):
             `latents` (N, L).
         """
         coords, voxel_id = _cells(batch), batch["voxel_to_pc_id"]
-        prepared = batch["prepared"] if "prepared" in batch else self.prepare(batch)["prepared"]
+        prepared = batch["prepared"] if "prepared" in batch else in_turn(self.prepare(batch))["prepared"]
         voxel_x = batch["voxel_x"].to(self.classifier[0].weight.dtype)
         latents = self.backend.run(self, self._latents, voxel_x, coords=coords, prepared=prepared)
         return {"latents": self.backend.spread(latents, voxel_id, prepared=prepared)}
 
-    def prepare(self, batch: dict[str, Any]) -> dict[str, Any]:
+    def prepare(self, batch: dict[str, Any]) -> Steps[dict[str, Any]]:
         """What the backend can know of a batch before the pass: `prepared`, a field that saves it the work.
 
         It may be made while the pass of another batch runs, under the same autocast as the pass.
         """
         if self.halvings is None:
             return {"prepared": None}
-        found = self.backend.prepare(
+        found = yield from self.backend.prepare(
             self, _cells(batch), voxel_id=batch["voxel_to_pc_id"], halvings=self.halvings
         )
         return {"prepared": found}

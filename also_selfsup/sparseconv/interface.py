@@ -15,6 +15,8 @@ from typing import Any, Literal, Protocol
 
 from torch import Tensor, nn
 
+from also_selfsup.transforms.pending import Steps
+
 Triple = tuple[int, int, int]
 Size = int | Triple
 
@@ -132,7 +134,7 @@ class Backend(Protocol):
         """Prepare for one network that trains step after step; a backend may record its passes then."""
         return None
 
-    def prepare(self, network: nn.Module, coords: Tensor, *, voxel_id: Tensor, halvings: int) -> Any:
+    def prepare(self, network: nn.Module, coords: Tensor, *, voxel_id: Tensor, halvings: int) -> Steps[Any]:
         """What can be known before a network of halvings runs, for `run` and `spread`; None if nothing.
 
         Args:
@@ -141,6 +143,7 @@ class Backend(Protocol):
             voxel_id: (N,) int64 voxel of each point.
             halvings: Of the network: 2x2x2 strided convolutions one after the other.
         """
+        yield from ()
         return None
 
     def run(

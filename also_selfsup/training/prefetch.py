@@ -1,15 +1,17 @@
 """Between loader and step on a GPU: the batches of the next steps are copied and prepared beside this one.
 
-While step k runs on the device, batch k + 1 is ready and batch k + 2 is copied and transformed on a stream
-of its own. All is launched from the main process, between the steps; nothing here waits for a step.
+While step k runs on the device, batch k + 1 is ready and those after it are on their way, on a stream of
+their own: each goes one step of its work further in every step of the training, as far as what the host has
+to read next. All is launched from the main process, between the steps; nothing here waits for a step.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import lru_cache, partial
-from typing import Any, TypeAlias, TypeVar
+from contextlib import ExitStack
+from functools import lru_cache
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
@@ -17,12 +19,13 @@ from torch.utils.data import DataLoader
 
 from also_selfsup.data.packing import PackedBatch
 from also_selfsup.data.scan import Batch
-from also_selfsup.transforms.pending import Pending
+from also_selfsup.transforms.pending import Pending, Steps, each_within
 
 T = TypeVar("T")
-Begun = TypeVar("Begun")
 Done = TypeVar("Done")
-Prepare: TypeAlias = Callable[[Batch, torch.Generator], Batch]
+Prepare: TypeAlias = Callable[[Batch, torch.Generator], Steps[Batch]]
+# Batches under way: the host reads three times of each (what the transforms left, cells, pairs of cells).
+AHEAD = 4
 
 
 class PrefetchingLoader:
@@ -36,9 +39,9 @@ class PrefetchingLoader:
         device: Where they shall be; on a CPU all happens in turn, without streams.
         generator: Makes the generator of a step by its number in the epoch.
         begin: Launches the transforms of a batch.
-        further: What else to prepare, in order, with host reads if need be: a read waits for the preparation
-            alone. It may add fields, which must be tensors, collections of them, or have a method
-            `record_stream` as tensors have: it tells the allocator that the step uses their memory.
+        further: What else to prepare, in order. It may add fields, which must be tensors, collections of
+            them, or have a method `record_stream` as tensors have: it tells the allocator that the step uses
+            their memory.
         first_step: Number of the first batch, where an epoch goes on in its middle; None: always 0.
     """
 
@@ -75,32 +78,32 @@ class PrefetchingLoader:
         first = self._first_step() if self._first_step else 0
         # Before the step's own kernels where both wait: what is prepared is short, and the host may read it.
         side = _side_stream(self.device)
-        begin, finish = partial(self._start, side=side), partial(self._finish, side=side)
-        for batch, done in two_ahead(enumerate(packed, first), begin, finish):
+
+        def context() -> ExitStack:
+            entered = ExitStack()
+            entered.enter_context(torch.no_grad())
+            entered.enter_context(torch.cuda.stream(side))
+            return entered
+
+        def prepare(numbered: tuple[int, PackedBatch]) -> Steps[tuple[Batch, torch.cuda.Event | None]]:
+            return each_within(self._prepare(*numbered, side=side), context)
+
+        for batch, done in ahead(enumerate(packed, first), prepare):
             if done is not None:
                 stream = torch.cuda.current_stream(self.device)
                 stream.wait_event(done)
                 record_stream(batch.values(), stream)
             yield batch
 
-    @torch.no_grad()
-    def _start(
-        self, numbered: tuple[int, PackedBatch], *, side: torch.cuda.Stream | None
-    ) -> tuple[Pending, torch.Generator]:
-        step, packed = numbered
-        with torch.cuda.stream(side):
-            generator = self._generator(step)
-            return self._begin(packed.unpack(self.device), generator), generator
-
-    @torch.no_grad()
-    def _finish(
-        self, start: tuple[Pending, torch.Generator], *, side: torch.cuda.Stream | None
-    ) -> tuple[Batch, torch.cuda.Event | None]:
-        pending, generator = start
-        with torch.cuda.stream(side):
-            batch = pending.result()
-            for prepare in self._further:
-                batch = prepare(batch, generator)
+    def _prepare(
+        self, step: int, packed: PackedBatch, *, side: torch.cuda.Stream | None
+    ) -> Steps[tuple[Batch, torch.cuda.Event | None]]:
+        generator = self._generator(step)
+        pending = self._begin(packed.unpack(self.device), generator)
+        yield
+        batch = pending.result()
+        for prepare in self._further:
+            batch = yield from prepare(batch, generator)
         return {**batch, "generator": generator}, side.record_event() if side else None
 
 
@@ -112,41 +115,62 @@ def _side_stream(device: torch.device) -> torch.cuda.Stream | None:
     return torch.cuda.Stream(device, priority=-1)  # type: ignore[no-untyped-call]
 
 
-@dataclass(frozen=True)
-class _Failure:
-    error: Exception
+class _Job(Generic[Done]):
+    """Work in steps, its result, or the error that it ended with, perhaps before it began."""
+
+    def __init__(self, steps: Steps[Done] | None, error: Exception | None = None) -> None:
+        self._steps, self._error = steps, error
+        self._results: list[Done] = []
+
+    def advance(self) -> bool:
+        """Go one step further; whether more is left."""
+        if self._results or self._error or self._steps is None:
+            return False
+        try:
+            next(self._steps)
+        except StopIteration as end:
+            self._results.append(end.value)
+        except Exception as error:
+            self._error = error
+        return not (self._results or self._error)
+
+    def result(self) -> Done:
+        """What comes out of all steps; raises the error of one."""
+        while self.advance():
+            continue
+        if self._error:
+            raise self._error
+        return self._results[0]
 
 
-def two_ahead(
-    items: Iterator[T], begin: Callable[[T], Begun], finish: Callable[[Begun], Done]
-) -> Iterator[Done]:
-    """Answer `finish(begin(item))` of each item, when the next one is finished and the one after it begun.
+def ahead(items: Iterator[T], work: Callable[[T], Steps[Done]], *, most: int = AHEAD) -> Iterator[Done]:
+    """Answer what comes out of the work on each item, with that on the next ones under way.
 
-    An error of an item, in whichever of these, is raised in its turn.
+    In each turn all go one step further, the oldest first. An error of an item, or of fetching it, is raised
+    in its turn.
     """
-    begun = _attempt(lambda: begin(next(items)))
-    done = _attempt(lambda: finish(_checked(begun)))
-    begun = _attempt(lambda: begin(next(items)))
-    while not isinstance(done, _Failure):
-        following = _attempt(lambda: finish(_checked(begun)))  # noqa: B023 (called at once)
-        begun = _attempt(lambda: begin(next(items)))
+    jobs: deque[_Job[Done]] = deque()
+
+    def take() -> bool:
+        try:
+            job = _Job(work(next(items)))
+        except StopIteration:
+            return False
+        except Exception as error:
+            jobs.append(_Job(None, error))
+            return False
+        job.advance()
+        jobs.append(job)
+        return True
+
+    more = take()
+    while jobs:
+        done = jobs.popleft().result()
+        for job in jobs:
+            job.advance()
+        while more and len(jobs) < most:
+            more = take()
         yield done
-        done = following
-    if not isinstance(done.error, StopIteration):
-        raise done.error
-
-
-def _attempt(make: Callable[[], T]) -> T | _Failure:
-    try:
-        return make()
-    except Exception as error:
-        return _Failure(error)
-
-
-def _checked(item: T | _Failure) -> T:
-    if isinstance(item, _Failure):
-        raise item.error
-    return item
 
 
 def record_stream(values: Iterable[Any], stream: torch.cuda.Stream) -> None:

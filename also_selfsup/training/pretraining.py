@@ -18,6 +18,7 @@ from also_selfsup.settings.schema import Settings
 from also_selfsup.training.building import network_of, pretraining_transforms
 from also_selfsup.training.optimisation import adamw
 from also_selfsup.training.task import TaskModule
+from also_selfsup.transforms.pending import Steps, in_turn
 
 
 class PretrainingModule(TaskModule):
@@ -44,16 +45,16 @@ class PretrainingModule(TaskModule):
         """The method: queries and voxels of the batch, latents, predictions of query-latent pairs."""
         fields = self.transformed(batch, generator, training=training)
         if "prepared" not in fields:
-            fields = self.prepare(fields, generator)
+            fields = in_turn(self.prepare(fields, generator))
         fields |= self.backbone(fields)
         fields |= self.decoder(fields, generator)
         return fields
 
-    def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
+    def prepare(self, batch: Batch, generator: torch.Generator) -> Steps[Batch]:
         """What is known before the latents are: where they will lie, near which queries, and the cells."""
         fields = batch | self.backbone.supports(batch)
         fields |= self.decoder.search(fields, generator)
-        return fields | self.backbone.prepare(fields)
+        return fields | (yield from self.backbone.prepare(fields))
 
     def losses(self, fields: dict[str, Any], *, share: Share | None = None) -> dict[str, Tensor]:
         """Binary cross-entropy of occupancy and mean error of intensity, over the pairs."""

@@ -20,6 +20,7 @@ from also_selfsup.settings.schema import Settings
 from also_selfsup.training.building import segmentation_network, segmentation_transforms
 from also_selfsup.training.optimisation import adamw, with_cosine
 from also_selfsup.training.task import TaskModule
+from also_selfsup.transforms.pending import Steps, in_turn
 
 
 class SegmentationModule(TaskModule):
@@ -41,12 +42,12 @@ class SegmentationModule(TaskModule):
         """The batch's fields after its transforms, with `logits` (N, C) of its input points."""
         fields = self.transformed(batch, generator, training=training)
         if "prepared" not in fields:
-            fields = self.prepare(fields, generator)
+            fields = in_turn(self.prepare(fields, generator))
         return {**fields, "logits": self.net(fields)["latents"]}
 
-    def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
+    def prepare(self, batch: Batch, generator: torch.Generator) -> Steps[Batch]:
         """What is known of a batch's cells before the network runs."""
-        return batch | self.net.prepare(batch)
+        return batch | (yield from self.net.prepare(batch))
 
     def losses(self, fields: dict[str, Any], *, share: Share | None = None) -> dict[str, Tensor]:
         """Cross-entropy over the labelled points; Lovasz-softmax when asked for."""

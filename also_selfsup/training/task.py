@@ -18,6 +18,7 @@ from also_selfsup.losses.weighting import Share
 from also_selfsup.settings.names import UserError
 from also_selfsup.settings.schema import Settings
 from also_selfsup.training.loss_means import LossMeans
+from also_selfsup.transforms.pending import Steps, each_within
 from also_selfsup.transforms.pipeline import PretrainingTransforms, SegmentationTransforms
 from also_selfsup.transforms.randomness import step_generator
 
@@ -113,16 +114,15 @@ class TaskModule(LightningModule, ABC):
         )
 
     @abstractmethod
-    def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
+    def prepare(self, batch: Batch, generator: torch.Generator) -> Steps[Batch]:
         """What is known of a transformed batch before the networks run; field `prepared` says it was done.
 
         A `PrefetchingLoader` does it ahead of the step, `predict` where it was not done; without gradients.
         """
 
-    def prepared(self, batch: Batch, generator: torch.Generator) -> Batch:
+    def prepared(self, batch: Batch, generator: torch.Generator) -> Steps[Batch]:
         """The same in the precision of the run."""
-        with self.trainer.precision_plugin.forward_context():
-            return self.prepare(batch, generator)
+        return each_within(self.prepare(batch, generator), self.trainer.precision_plugin.forward_context)
 
     def transformed(self, batch: Batch, generator: torch.Generator, *, training: bool) -> Batch:
         """The batch after its transforms; a prepared one is answered as it is."""

@@ -1,17 +1,48 @@
-"""Between launch and use of a step's transforms on a GPU: fields whose sizes are still on their way.
+"""Between launch and use of what a batch needs on a GPU: fields whose sizes are still on their way.
 
 T points, Q queries, V voxels.
+
+Work that the host has to read something of is written in `Steps`: a generator that yields where what it
+launched is under way and what comes next reads of it. Whoever has other things to do comes back later, and
+the host waits for nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
 
 from also_selfsup.data.scan import Batch
+
+T = TypeVar("T")
+Steps: TypeAlias = Generator[None, None, T]
+
+
+def in_turn(steps: Steps[T]) -> T:
+    """What the work amounts to, done at once; the host waits where it reads."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+
+def each_within(steps: Steps[T], context: Callable[[], AbstractContextManager[Any]]) -> Steps[T]:
+    """The same work, each step of it within the context, which does not hold for what is done in between."""
+    while True:
+        with context():
+            try:
+                next(steps)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+        yield
 
 
 @dataclass(frozen=True)

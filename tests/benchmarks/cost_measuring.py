@@ -17,6 +17,7 @@ from also_selfsup.sparseconv import SubmanifoldConv3d, Voxels, get_backend
 from also_selfsup.sparseconv.native.levels import first_level
 from also_selfsup.sparseconv.native.maps import submanifold_map
 from also_selfsup.training.building import network_of, pretraining_transforms
+from also_selfsup.transforms.pending import in_turn
 from also_selfsup.transforms.randomness import step_generator
 
 T = TypeVar("T")
@@ -180,7 +181,7 @@ def _training_of(settings: Settings, fields: dict[str, Tensor], *, clock: Clock)
 
     def tables() -> dict[str, Any]:
         with torch.no_grad(), torch.autocast(clock.device.type, dtype):
-            return net.prepare(fields)
+            return in_turn(net.prepare(fields))
 
     ready = tables()
 

@@ -11,6 +11,7 @@ from also_selfsup.data.scan import collate
 from also_selfsup.settings.schema import Settings
 from also_selfsup.training.datamodule import open_dataset
 from also_selfsup.training.pretraining import PretrainingModule
+from also_selfsup.transforms.pending import in_turn
 from also_selfsup.transforms.randomness import step_generator
 
 WHOLE = "whole step, never waited for"
@@ -46,7 +47,7 @@ class Step:
             clock("transforms")
             fields |= module.decoder.search(fields, generator)
             clock("decoder: search")
-            fields |= module.backbone.prepare(fields)
+            fields |= in_turn(module.backbone.prepare(fields))
             clock("backbone: tables")
             fields |= module.backbone(fields)
             clock("backbone: forward")

@@ -27,7 +27,7 @@ from also_selfsup.data.scan import Batch
 from also_selfsup.settings.run import load
 from also_selfsup.settings.schema import Settings
 from also_selfsup.training.pretraining import PretrainingModule
-from also_selfsup.transforms.pending import Pending, finished
+from also_selfsup.transforms.pending import Pending, Steps, finished
 from also_selfsup.transforms.pipeline import PretrainingTransforms
 from also_selfsup.transforms.randomness import step_generator
 from also_selfsup.transforms.thinning import select
@@ -108,7 +108,7 @@ class JointModule(PretrainingModule):
         self.transforms = ScanByScan(self.transforms, settings.seed, self.backwards)  # type: ignore[assignment]
         self.kept: list[float] = []
 
-    def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
+    def prepare(self, batch: Batch, generator: torch.Generator) -> Steps[Batch]:
         """As ever; a query's draw of supports is the scan's."""
         fields = batch | self.backbone.supports(batch)
         place = "latents_pos" if "latents_pos" in fields else "pos"
@@ -130,7 +130,8 @@ class JointModule(PretrainingModule):
             )
             pairs.append((queries[both[0]], supports[both[1]]))
         query, support = (torch.cat(column) for column in zip(*pairs, strict=True))
-        return fields | {"pair_query": query, "pair_support": support} | self.backbone.prepare(fields)
+        fields |= {"pair_query": query, "pair_support": support}
+        return fields | (yield from self.backbone.prepare(fields))
 
     def on_train_epoch_start(self) -> None:
         """Without a GPU: batch-norm by running statistics."""

@@ -28,6 +28,7 @@ from also_selfsup.data.simulator import simulate
 from also_selfsup.networks import build_backbone
 from also_selfsup.settings.run import load
 from also_selfsup.settings.schema import Settings
+from also_selfsup.transforms.pending import in_turn
 
 # One H200, batch of 16 of the nuscenes recipe: the published code end to end, and the parts of its step.
 PUBLISHED = {"scans/s": 39.8, "backbone": 206.8, "decoder": 14.6, "peak GiB": 8.8}
@@ -81,7 +82,7 @@ def backbone_of(framework: str, step: Step, *, steps: int, dtype: torch.dtype) -
 
     trained = _median(train, steps)
     with torch.autocast("cuda", dtype):
-        ready |= net.prepare(fields)
+        ready |= in_turn(net.prepare(fields))
     ahead = _median(train, steps)
     net.eval()
     return trained, ahead, _median(infer, steps)

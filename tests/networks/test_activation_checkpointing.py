@@ -15,6 +15,7 @@ from also_selfsup.networks.activation_checkpointing import CheckpointedBlock
 from also_selfsup.networks.minkunet import ResidualBlock
 from also_selfsup.sparseconv import SubmanifoldConv3d, Voxels
 from also_selfsup.sparseconv.native import NativeBackend
+from also_selfsup.transforms.pending import in_turn
 
 Make = Callable[..., Any]
 NAMES = ["MinkUNet18", "SPVCNN"]
@@ -197,7 +198,7 @@ def test_recorded_passes_have_the_same_gradients(make_batch: Make) -> None:
         for _ in range(4):  # as it is, recorded, replayed
             net.zero_grad()
             with torch.autocast("cuda", torch.bfloat16):
-                latents = net(batch | net.prepare(batch))["latents"]
+                latents = net(batch | in_turn(net.prepare(batch)))["latents"]
             latents.float().square().mean().backward()
         assert net.backend.recorder.recording is not None
     for (name, ours), truth in zip(checkpointed.named_parameters(), plain.parameters(), strict=True):

@@ -32,6 +32,7 @@ from also_selfsup.sparseconv.native.gpu.plans import pyramid_of
 from also_selfsup.sparseconv.native.gpu.points import points_by_voxel, to_points
 from also_selfsup.sparseconv.native.gpu.pyramid import build_tables
 from also_selfsup.sparseconv.native.gpu.tiles import Chunks, Tiles
+from also_selfsup.transforms.pending import in_turn
 
 Pairs = set[tuple[int, int, int]]
 Cells = list[tuple[int, ...]]
@@ -132,7 +133,7 @@ def errors(coords: Tensor, room: Sizes | None, *, checkpointed: bool) -> dict[st
     backend.fusible = lambda *_: True
     if checkpointed:
         checkpoint_blocks(net)
-    tables = build_tables(coords, depth=1, room=lambda sizes: room or sizes)
+    tables = in_turn(build_tables(coords, depth=1, room=lambda sizes: room or sizes))
     filling = tables.layout.sizes.rows[0] - len(coords)
     x = backend.NativeVoxels(functional.pad(feats, (0, 0, 0, filling)), pyramid_of(tables), 0, net.backend)
     out = net(x)
@@ -180,12 +181,12 @@ def main() -> None:
     grid = torch.cat([torch.randint(0, 3, (60, 1)), torch.randint(-5, 6, (60, 3))], dim=1)
     coords = torch.unique(grid, dim=0)
     coords = coords[torch.randperm(len(coords))].int().contiguous()
-    wrong = differences(build_tables(coords, depth=DEPTH, room=lambda sizes: sizes), coords)
+    wrong = differences(in_turn(build_tables(coords, depth=DEPTH, room=lambda sizes: sizes)), coords)
     room = Sizes((), ()).grown(Sizes((len(coords),) * 3, (900,) * 3), slack=1.2, step=32)
-    wrong += differences(build_tables(coords, depth=DEPTH, room=lambda sizes: room), coords)
+    wrong += differences(in_turn(build_tables(coords, depth=DEPTH, room=lambda sizes: room)), coords)
     far = coords.clone()
     far[3, 1] = 2**17
-    wrong += ["far cells"] * (build_tables(far, depth=DEPTH, room=lambda sizes: sizes) is not None)
+    wrong += ["far cells"] * (in_turn(build_tables(far, depth=DEPTH, room=lambda sizes: sizes)) is not None)
     dense = torch.cartesian_prod(*map(torch.arange, (2, 3, 3, 3))).int()
     dense = dense[torch.rand(len(dense)) < 0.7].mul(torch.tensor([1, 9, 9, 9])).int().contiguous()
     room = Sizes((64,) * 2, (400,) * 2)

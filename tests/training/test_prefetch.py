@@ -15,65 +15,56 @@ from also_selfsup.settings.schema import Settings
 from also_selfsup.train_selfsupervised import pretrain
 from also_selfsup.training import datamodule
 from also_selfsup.training.datamodule import LidarDataModule
-from also_selfsup.training.prefetch import PrefetchingLoader, record_stream, two_ahead
+from also_selfsup.training.prefetch import PrefetchingLoader, ahead, record_stream
 from also_selfsup.training.pretraining import PretrainingModule
 from also_selfsup.training.segmentation import SegmentationModule
 from also_selfsup.training.task import TaskModule
+from also_selfsup.transforms.pending import Steps
 
 MakeSettings = Callable[..., Settings]
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 
 
-def begin(item: int, *, log: list[str], fails: int = -1) -> int:
-    log.append(f"begin {item}")
-    if item == fails:
-        raise KeyError(item)
-    return item
-
-
-def finish(item: int, *, log: list[str], fails: int = -1) -> int:
-    log.append(f"finish {item}")
-    if item == fails:
-        raise KeyError(item)
+def work(item: int, *, log: list[str], fails: int = -1, at: int = 0) -> Steps[int]:
+    for step in range(3):
+        log.append(f"{item}.{step}")
+        if item == fails and step == at:
+            raise KeyError(item)
+        yield
+    log.append(f"{item} done")
     return 10 * item
 
 
-def test_a_batch_is_begun_two_steps_ahead() -> None:
+def test_work_on_the_next_items_goes_on_in_every_turn() -> None:
     log: list[str] = []
-    results = two_ahead(iter(range(4)), partial(begin, log=log), partial(finish, log=log))
-    for number in range(4):
-        assert next(results) == 10 * number
-        begun, finished = range(min(number + 3, 4)), range(min(number + 2, 4))
-        assert set(log) == {f"begin {n}" for n in begun} | {f"finish {n}" for n in finished}
-    assert list(results) == []
-    # What the host may have to wait for comes before what it only launches.
-    assert log.index("finish 1") < log.index("begin 2")
+    results = ahead(iter(range(9)), partial(work, log=log))
+    assert next(results) == 0
+    # In the first turn nothing could be ahead.
+    assert log == ["0.0", "0.1", "0.2", "0 done", "1.0", "2.0", "3.0", "4.0"]
+    assert [next(results) for _ in range(3)] == [10, 20, 30]
+    log.clear()
+    assert next(results) == 40
+    # Ready before it was due; what has waited longest comes first.
+    assert log == ["5 done", "6.2", "7.1", "8.0"]
+    assert list(results) == [50, 60, 70, 80]
 
 
-@pytest.mark.parametrize("count", [0, 1, 2])
+@pytest.mark.parametrize("count", [0, 1, 2, 5])
 def test_short_epochs(count: int) -> None:
-    log: list[str] = []
-    results = two_ahead(iter(range(count)), partial(begin, log=log), partial(finish, log=log))
+    results = ahead(iter(range(count)), partial(work, log=[]))
     assert list(results) == [10 * n for n in range(count)]
 
 
-@pytest.mark.parametrize("fails", [0, 1, 2, 3])
-@pytest.mark.parametrize("where", ["source", "begin", "finish"])
-def test_an_error_comes_when_its_batch_is_due(fails: int, where: str) -> None:
+@pytest.mark.parametrize("fails", [0, 1, 2, 3, 6])
+@pytest.mark.parametrize("at", [-1, 0, 2])
+def test_an_error_comes_when_its_batch_is_due(fails: int, at: int) -> None:
     def source() -> Iterator[int]:
-        for item in range(5):
-            if where == "source" and item == fails:
+        for item in range(8):
+            if item == fails and at < 0:
                 raise KeyError(item)
             yield item
 
-    log: list[str] = []
-    begin_fails = fails if where == "begin" else -1
-    finish_fails = fails if where == "finish" else -1
-    results = two_ahead(
-        source(),
-        partial(begin, log=log, fails=begin_fails),
-        partial(finish, log=log, fails=finish_fails),
-    )
+    results = ahead(source(), partial(work, log=[], fails=fails if at >= 0 else -1, at=at))
     assert [next(results) for _ in range(fails)] == [10 * n for n in range(fails)]
     with pytest.raises(KeyError, match=str(fails)):
         next(results)
@@ -103,8 +94,10 @@ def test_batches_are_those_of_the_step(tiny_settings: MakeSettings, device: str,
     data = LidarDataModule(settings, labels=number == 1)
     seen: list[int] = []
 
-    def further(batch: Batch, generator: torch.Generator) -> Batch:
+    def further(batch: Batch, generator: torch.Generator) -> Steps[Batch]:
         seen.append(len(batch["x"]))
+        assert not torch.is_grad_enabled()
+        yield
         return {**batch, "doubled": 2 * batch["x"]}
 
     loader: DataLoader[Any] = DataLoader(data.train_set, batch_size=1, collate_fn=collate_packed)

@@ -28,6 +28,7 @@ from also_selfsup.sparseconv.native.gpu.tiled import BLOCK, convolve_tiled, suit
 from also_selfsup.sparseconv.native.levels import Pyramid, Workspace, first_level
 from also_selfsup.sparseconv.native.products import convolve
 from also_selfsup.sparseconv.native.ways import pairs_of, plan_of
+from also_selfsup.transforms.pending import Steps
 
 
 @dataclass
@@ -115,18 +116,19 @@ class NativeBackend(Backend):
 
     def prepare(
         self, network: nn.Module, coords: Tensor, *, voxel_id: Tensor, halvings: int
-    ) -> Prepared | None:
+    ) -> Steps[Prepared | None]:
         """Tables of all levels, where tiled kernels will use them: in 16 bits on a GPU."""
         if not len(coords) or not tiling(coords.device):
             return None
         from also_selfsup.sparseconv.native.gpu.points import points_by_voxel
         from also_selfsup.sparseconv.native.gpu.pyramid import build_tables
 
-        recorder = self.recorder
-        room: Callable[[Sizes], Sizes] = lambda sizes: sizes  # noqa: E731
-        if recorder is not None and recorder.trained_whole(network) is not None:
-            room = recorder.make_room
-        tables = build_tables(coords.int().contiguous(), depth=halvings, room=room)
+
+        def room(sizes: Sizes) -> Sizes:
+            trains = self.recorder is not None and self.recorder.trained_whole(network) is not None
+            return self.recorder.make_room(sizes) if self.recorder and trains else sizes
+
+        tables = yield from build_tables(coords.int().contiguous(), depth=halvings, room=room)
         if tables is None:
             return None
         return Prepared(tables, points_by_voxel(voxel_id, count=tables.layout.sizes.rows[0]))

@@ -168,10 +168,9 @@ class PairLists:
             )
         self.ends = torch.cumsum(self.counts, 0, dtype=torch.int32)
 
-    def totals(self) -> list[int]:
-        """Pairs of each table; the host waits."""
-        ends: list[int] = torch.stack([self.ends[begin - 1] for begin in self.begins[1:]]).tolist()
-        return [end - start for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+    def totals(self) -> Tensor:
+        """Pairs of each table and all before it, (tables,) int32, on the device."""
+        return torch.stack([self.ends[begin - 1] for begin in self.begins[1:]])
 
     def write(self, number: int, chunks: Chunks) -> None:
         """Fill the lists of one table, which may have room for more pairs."""

@@ -3,7 +3,7 @@
 Letters: V voxels (rows) of a level, K cells of a kernel, P pairs, L levels.
 
 The host reads twice: how many cells each level has, and how many pairs. All this can be done for the next
-batch while a step of this one runs.
+batches while a step of this one runs.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from also_selfsup.sparseconv.native.gpu import order
 from also_selfsup.sparseconv.native.gpu import pyramid_triton as kernels
 from also_selfsup.sparseconv.native.gpu.layout import CUBE, OCTANTS, Sizes, Tables, layout_of
 from also_selfsup.sparseconv.native.gpu.plans import codes_of
+from also_selfsup.transforms.pending import Steps, read_later
 
 # Keys that sort the rows of all tables at once: the table's number above the bits of `codes_of`.
 SEGMENT = 1 << CUBE
 
 
-def build_tables(coords: Tensor, *, depth: int, room: Callable[[Sizes], Sizes]) -> Tables | None:
-    """Tiles and pairs of a batch's cells on all levels.
+def build_tables(coords: Tensor, *, depth: int, room: Callable[[Sizes], Sizes]) -> Steps[Tables | None]:
+    """Tiles and pairs of a batch's cells on all levels, in `Steps`.
 
     Args:
         coords: (V, 4) int32 contiguous `[batch, x, y, z]`, no two rows alike, at least one; on a GPU.
@@ -47,11 +48,14 @@ def build_tables(coords: Tensor, *, depth: int, room: Callable[[Sizes], Sizes]) 
         kernels.blocks(count), (ascending, leads, count), constants={"DEPTH": depth, "B": kernels.ROWS}
     )
     ranks = torch.cumsum(leads, 0, dtype=torch.int32)
-    *ends, out = torch.cat((ranks[count - 1 :: count], beyond)).tolist()
+    read = read_later(torch.cat((ranks[count - 1 :: count], beyond)))
+    yield
+    *ends, out = read()
     if out:
         return None
     sizes = (count, *(end - begin for begin, end in zip([0, *ends[:-1]], ends, strict=True)))
-    return _Builder(coords, ascending, rows, ranks, sizes=sizes, bases=(0, *ends[:-1])).build(room)
+    builder = _Builder(coords, ascending, rows, ranks, sizes=sizes, bases=(0, *ends[:-1]))
+    return (yield from builder.build(room))
 
 
 class _Builder:
@@ -80,14 +84,17 @@ class _Builder:
         self.counts = [*sizes, *sizes[1:], *sizes[:-1]]
         self.keys = torch.split(self._empty(sum(self.counts)), self.counts)
 
-    def build(self, room: Callable[[Sizes], Sizes]) -> Tables:
+    def build(self, room: Callable[[Sizes], Sizes]) -> Steps[Tables]:
         """All tables."""
         self._families()
         self._neighbours()
         places = torch.sort(_joined(self.keys), stable=True).indices
         sources = [*self.tables, *self.children]
         lists = order.PairLists(sources)
-        pairs = lists.totals()  # the second read
+        read = read_later(lists.totals())
+        yield
+        ends = read()
+        pairs = [end - start for start, end in zip([0, *ends[:-1]], ends, strict=True)]
         sizes = Sizes(self.sizes, tuple(pairs[: self.depth + 1]))
         layout = layout_of(room(sizes))
         tables = Tables(self._empty(layout.length), layout, sizes)
