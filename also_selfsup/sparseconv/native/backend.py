@@ -123,7 +123,6 @@ class NativeBackend(Backend):
         from also_selfsup.sparseconv.native.gpu.points import points_by_voxel
         from also_selfsup.sparseconv.native.gpu.pyramid import build_tables
 
-
         def room(sizes: Sizes) -> Sizes:
             trains = self.recorder is not None and self.recorder.trained_whole(network) is not None
             return self.recorder.make_room(sizes) if self.recorder and trains else sizes

@@ -102,21 +102,8 @@ def _tile_kernel(
     )
     if REST > 0:
         _finish(
-            rest,
-            partial,
-            scale,
-            shift,
-            residual,
-            out,
-            tile,
-            row,
-            others,
-            OUT,
-            MOMENTS,
-            AFFINE,
-            ADDED,
-            RELU,
-        )
+            rest, partial, scale, shift, residual, out, tile, row, others, OUT, MOMENTS, AFFINE, ADDED, RELU
+        )  # fmt: skip
 
 
 _launch_tiles = Launcher(_tile_kernel)
