@@ -51,7 +51,7 @@ def carry_over(
         order = batch.argsort(stable=True)
         starts = functional.pad(kept_counts.cumsum(0), (1, 0))
         rows = nearest(original_pos, pos[order], original_batch=original_batch, starts=starts)
-        return predictions[order[rows]]
+        return predictions[order[rows].to(predictions.device)]
     rows = _by_tree(pos, original_pos, batch=batch, original_batch=original_batch)
     return predictions[rows.to(predictions.device)]
 

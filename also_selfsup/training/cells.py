@@ -205,7 +205,7 @@ def _cell(
         logging=replace(settings.logging, progress_bar=False, tensorboard=False, report=False),
         save_dir=str(folder),
         resume="auto",
-        checkpoint_interval=epochs,
+        checkpoint_interval=settings.checkpoint_interval if settings.checkpoint_interval > 1 else epochs,
         checkpoint_minutes=settings.checkpoint_minutes or CHECKPOINT_MINUTES,
     )
     return Cell(head, fraction, label, seed, settings=check(run), weights=digest)

@@ -49,13 +49,21 @@ class WithinEpoch(Checkpoint):
         path: The checkpoint to replace.
         steps: Optimiser steps between two checkpoints; None: no such.
         minutes: Between two checkpoints; None: no such.
+        interval: Epochs after which `LastCheckpoint` writes by itself.
         settle: Called before a checkpoint is written: nothing of an unsound step may be in it.
     """
 
     def __init__(
-        self, path: Path, *, steps: int | None, minutes: float | None, settle: Callable[[Trainer], None]
+        self,
+        path: Path,
+        *,
+        steps: int | None,
+        minutes: float | None,
+        settle: Callable[[Trainer], None],
+        interval: int = 1,
     ) -> None:
         self.path, self.steps, self.minutes, self.settle = path, steps, minutes, settle
+        self.interval = interval
         self.asked = False  # to end
         self._written_at = 0.0
         self._writing = False
@@ -83,7 +91,7 @@ class WithinEpoch(Checkpoint):
     ) -> None:
         """Write and end, where it is time to.
 
-        An epoch's last batch is followed by its own checkpoint anyway; the last epoch is finished.
+        The last batch of an epoch that is written anyway is left to that; the last epoch is finished.
 
         Raises:
             Preempted: After SIGTERM.
@@ -93,7 +101,8 @@ class WithinEpoch(Checkpoint):
         if (accumulating and not last) or (last and trainer.current_epoch + 1 == trainer.max_epochs):
             return
         ends = self._ends(trainer, batch_idx)
-        if ends or (not last and self._is_due(trainer, batch_idx)):
+        followed = last and (trainer.current_epoch + 1) % self.interval == 0
+        if ends or (not followed and self._is_due(trainer, batch_idx)):
             self._write(trainer)
         if ends:
             raise Preempted(trainer.current_epoch, batch_idx + 1)

@@ -135,6 +135,7 @@ def _callbacks(settings: Settings, folder: Path, *, monitor: str, logs: bool) ->
             steps=settings.checkpoint_steps,
             minutes=settings.checkpoint_minutes,
             settle=guard.settle,
+            interval=settings.checkpoint_interval,
         ),
     ]
     if settings.max_minutes is not None:

@@ -166,8 +166,18 @@ class FakeTrainer(SimpleNamespace):
         callback.on_train_batch_end(self, None, None, {}, batch_idx)  # type: ignore[arg-type]
 
 
-def within_epoch(steps: int | None = None, minutes: float | None = None) -> WithinEpoch:
-    return WithinEpoch(Path("last.ckpt"), steps=steps, minutes=minutes, settle=lambda trainer: None)
+def within_epoch(steps: int | None = None, minutes: float | None = None, interval: int = 1) -> WithinEpoch:
+    return WithinEpoch(
+        Path("last.ckpt"), steps=steps, minutes=minutes, settle=lambda trainer: None, interval=interval
+    )
+
+
+@pytest.mark.parametrize(("interval", "saved"), [(1, []), (3, [1, 2, 4, 5, 7, 8])])
+def test_an_epoch_of_one_step_is_written_if_nobody_else_does(interval: int, saved: list[int]) -> None:
+    trainer, callback = FakeTrainer(is_last_batch=True, max_epochs=10), within_epoch(1, interval=interval)
+    for trainer.current_epoch in range(10):  # the last one is always written by itself
+        trainer.step(callback, 0)
+    assert trainer.saved == saved
 
 
 def test_a_checkpoint_every_n_steps_of_the_optimiser() -> None:

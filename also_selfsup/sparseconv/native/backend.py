@@ -31,13 +31,13 @@ from also_selfsup.sparseconv.native.ways import pairs_of, plan_of
 from also_selfsup.transforms.pending import Steps
 
 
-@dataclass
+@dataclass(eq=False)
 class NativeVoxels:
     """Voxels of the native backend: features on one level of a pyramid that the whole batch shares.
 
     Attributes:
         feats: (V, C). Once a fused step has read them, the same numbers by way of that step, which adds up
-            the gradients of all later readers (`train_unit`).
+            the gradients of all later readers (`train_unit`): voxels are of one pass.
         pyramid, index: All levels, and which one this is.
         backend: Whose these are.
         source: How the features can be made again, where a GPU had better do that than keep them.
@@ -211,11 +211,12 @@ class NativeBackend(Backend):
         added = None if residual is None else residual.feats.to(feats.dtype)
         if norm.training:
             result, passed = train_unit(feats, cells, step=step, residual=added)
-            if own.feats is feats:
+            if own.feats is feats and torch.is_grad_enabled():
                 own.feats = passed
         else:
             result = evaluate_unit(feats, step=step, affine=self.shadows.affine_of(norm), residual=added)
-        return NativeVoxels(result, own.pyramid, to, self, step.made)
+        made, step.made = step.made, None  # the step lives as long as the graph
+        return NativeVoxels(result, own.pyramid, to, self, made)
 
 
 def _whole_blocks(feats: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor]:

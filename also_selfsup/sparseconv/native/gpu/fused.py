@@ -202,7 +202,8 @@ def _pull_convolution(
         total = chunks.weight_gradient(found, grad, chunks=plan.chunks(), cell_count=len(cells))
         return total.to(kernel.dtype)
 
-    if ctx.needs_input_grad[1] and kernel.is_leaf:  # nobody reads its gradient before the pass ends
+    # Nobody reads its gradient before the pass ends: no kernel here belongs to two layers.
+    if ctx.needs_input_grad[1] and kernel.is_leaf:
         grad_kernel = aside.run(kernel_gradient, reads=(feats, grad, step.source))
     elif ctx.needs_input_grad[1]:
         grad_kernel = kernel_gradient()
@@ -215,6 +216,11 @@ def _pull_convolution(
             tiles=plan.input_tiles(),
             out_count=plan.counts[0],
             mirrored=plan.mirrored,
-            added=added if added is None or added.stride(1) == 1 else added.contiguous(),
+            added=added if added is None or _in_rows(added) else added.contiguous(),
         )
     return grad_feats, grad_kernel
+
+
+def _in_rows(x: Tensor) -> bool:
+    """Whether (V, C) lies row by row, perhaps with something in between; an expanded row does not."""
+    return x.stride(1) == 1 and x.stride(0) >= x.shape[1]

@@ -117,7 +117,7 @@ class Finish:
         moments: (tiles, 2, O) float32, to be filled: mean of each tile's rows, and squares of the distances
             from it; or None.
         affine: Scale and shift (O,) float32 of a batch-norm in evaluation; or None.
-        residual: (V_out, O) added after it, numbers of a row one behind the other; or None.
+        residual: (V_out, O) added after it, row by row; or None.
         relu: Cut negative values after it.
     """
 
@@ -152,7 +152,7 @@ def multiply_back(
         tiles: Of the input rows; of the output rows where the map mirrors itself.
         out_count: V_in.
         mirrored: The tiles are those of the output rows.
-        added: (V_in, I) another gradient of the input, to be added; numbers of a row one behind the other.
+        added: (V_in, I) another gradient of the input, to be added; row by row, perhaps part of longer rows.
     """
     # Beside wide sums there are too few registers for it; these levels are small.
     aside = added is not None and cells.shape[1] >= WIDEST
