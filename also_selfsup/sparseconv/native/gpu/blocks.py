@@ -2,7 +2,7 @@
 
 Letters: I input channels, O output channels.
 
-Measured once over all layers of MinkUNet34 on an H100 (doc/performance.md), not tuned while training: a first
+Measured once over all layers of MinkUNet34 on an H200 (doc/performance.md), not tuned while training: a first
 step that measures costs minutes, and what it finds depends on what else the card does. Cards from compute
 capability 8.0 on run the same choices; they are right everywhere, and quickest on Hopper.
 """
@@ -16,42 +16,53 @@ WIDEST, DEEPEST = 128, 64
 
 
 @dataclass(frozen=True)
-class TileBlocks:
-    """How a tile of rows is multiplied.
+class Blocks:
+    """How a program of a product is cut.
 
     Attributes:
-        inputs: Channels of a product.
-        inner: Products that follow one another for each kernel cell with the same rows.
-        outputs, rest: Output channels of a program, as two powers of two (the second may be 0).
+        inputs: Input channels; those of a kernel's gradient may reach beyond the last one.
+        outputs, rest: Output channels, as two powers of two (the second may be 0).
+        depth: Rows or channels that a product sums over.
         warps, stages: Of the program.
     """
 
     inputs: int
-    inner: int
     outputs: int
     rest: int
+    depth: int
     warps: int
     stages: int
 
 
-def tile_blocks(in_channels: int, out_channels: int) -> TileBlocks:
-    """The blocks for that many channels, both multiples of 16."""
+def tile_blocks(in_channels: int, out_channels: int) -> Blocks:
+    """The blocks for that many channels, both multiples of 16.
+
+    A program reads kernel cell, rows and features one after another, and Triton spreads its stages over these
+    three: from 7 on features have two products' time to arrive, below one.
+    """
     outputs, rest = split(out_channels)
-    shallow = in_channels <= 96
-    inputs = largest_block(in_channels, 32 if shallow else DEEPEST)
-    inner = in_channels // inputs if shallow else 1
-    return TileBlocks(inputs, inner, outputs, rest, warps=8 if outputs + rest > WIDEST else 4, stages=4)
+    inputs = largest_block(in_channels, DEEPEST)
+    if outputs + rest > WIDEST:
+        return Blocks(inputs, outputs, rest, inputs, warps=8, stages=4)
+    return Blocks(inputs, outputs, rest, inputs, warps=4, stages=7 if inputs == DEEPEST else 10)
 
 
-def pair_blocks(in_channels: int, out_channels: int) -> TileBlocks:
+def pair_blocks(in_channels: int, out_channels: int) -> Blocks:
     """The blocks for the kernel's gradient; those of the input channels may reach beyond the last one."""
     inputs = 1 << (in_channels - 1).bit_length()
     if inputs > WIDEST:
         inputs = largest_block(in_channels, WIDEST)
+    inputs = max(inputs, 16)
     outputs, rest = split(out_channels)
     if outputs + rest > WIDEST:
         outputs, rest = largest_block(out_channels, WIDEST), 0
-    return TileBlocks(max(inputs, 16), 1, outputs, rest, warps=4, stages=3)
+    depth, stages = 32, 5
+    if outputs == WIDEST:
+        # Several blocks a chunk are many programs: three of them fit a processor with few stages.
+        depth, stages = 64, 3 if in_channels > WIDEST and out_channels > WIDEST else 5
+    elif inputs <= DEEPEST and outputs + rest <= DEEPEST:
+        stages = 7
+    return Blocks(inputs, outputs, rest, depth, warps=4, stages=stages)
 
 
 def split(channels: int) -> tuple[int, int]:

@@ -92,7 +92,7 @@ def weight_gradient(feats: Tensor, grads: Tensor, *, chunks: Chunks, cell_count:
             (feats, grads, partial, chunks.inputs, chunks.outputs, chunks.starts, chunks.first),
             constants={
                 "IN": in_channels, "OUT": out_channels, "K": cell_count, "CHUNK": CHUNK,
-                "BP": 64, "BI": blocks.inputs, "BO": blocks.outputs, "REST": blocks.rest,
+                "BP": blocks.depth, "BI": blocks.inputs, "BO": blocks.outputs, "REST": blocks.rest,
             },
             warps=blocks.warps,
             stages=blocks.stages,

@@ -17,7 +17,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from also_selfsup.sparseconv.native.gpu.blocks import WIDEST, tile_blocks
+from also_selfsup.sparseconv.native.gpu.blocks import tile_blocks
 from also_selfsup.sparseconv.native.gpu.launch import Launcher
 from also_selfsup.sparseconv.native.gpu.tiles import Tiles
 
@@ -65,7 +65,7 @@ def _weights_of(weights, cell, channels, columns, IN: tl.constexpr, OUT: tl.cons
 def _tile_kernel(
     feats, weights, out, rows, table, cells, counts, partial, scale, shift, residual,
     IN: tl.constexpr, OUT: tl.constexpr, K: tl.constexpr, T: tl.constexpr, BI: tl.constexpr,
-    INNER: tl.constexpr, BO: tl.constexpr, REST: tl.constexpr, BACK: tl.constexpr, MIRROR: tl.constexpr,
+    BO: tl.constexpr, REST: tl.constexpr, BACK: tl.constexpr, MIRROR: tl.constexpr,
     MOMENTS: tl.constexpr, AFFINE: tl.constexpr, ADDED: tl.constexpr, RELU: tl.constexpr,
 ):  # fmt: skip
     # The tiles with the most kernel cells are the last: begun first, none of them is waited for alone.
@@ -74,7 +74,7 @@ def _tile_kernel(
     columns = begin + tl.arange(0, BO)
     places = tile * T + tl.arange(0, T)
     table_stride = tl.num_programs(0).to(tl.int64) * T
-    outer: tl.constexpr = IN // (BI * INNER)
+    parts: tl.constexpr = IN // BI
     begins: tl.constexpr = ADDED > 0 and not AFFINE
     total = tl.zeros((T, BO), dtype=tl.float32)
     if begins:
@@ -84,18 +84,18 @@ def _tile_kernel(
         rest = tl.zeros((T, REST), dtype=tl.float32)
         if begins:
             rest += _added(residual, tl.load(rows + places), others, ADDED)
-    for step in range(tl.load(counts + tile) * outer):
-        cell = tl.load(cells + tile * K + step // outer)
+    for step in range(tl.load(counts + tile) * parts):
+        cell = tl.load(cells + tile * K + step // parts)
         row = tl.load(table + cell * table_stride + places)
-        known, start = (row >= 0)[:, None], feats + row.to(tl.int64)[:, None] * IN
+        channels = (step % parts) * BI + tl.arange(0, BI)
+        a = tl.load(
+            feats + row.to(tl.int64)[:, None] * IN + channels[None, :], mask=(row >= 0)[:, None], other=0.0
+        )
         if MIRROR:
             cell = K - 1 - cell
-        for part in tl.static_range(INNER):
-            channels = ((step % outer) * INNER + part) * BI + tl.arange(0, BI)
-            a = tl.load(start + channels[None, :], mask=known, other=0.0)
-            total = tl.dot(a, _weights_of(weights, cell, channels, columns, IN, OUT, BACK), total)
-            if REST > 0:
-                rest = tl.dot(a, _weights_of(weights, cell, channels, others, IN, OUT, BACK), rest)
+        total = tl.dot(a, _weights_of(weights, cell, channels, columns, IN, OUT, BACK), total)
+        if REST > 0:
+            rest = tl.dot(a, _weights_of(weights, cell, channels, others, IN, OUT, BACK), rest)
     row = tl.load(rows + places)
     _finish(
         total, partial, scale, shift, residual, out, tile, row, columns, OUT, MOMENTS, AFFINE, ADDED, RELU
@@ -154,18 +154,15 @@ def multiply_back(
         mirrored: The tiles are those of the output rows.
         added: (V_in, I) another gradient of the input, to be added; row by row, perhaps part of longer rows.
     """
-    # Beside wide sums there are too few registers for it; these levels are small.
-    aside = added is not None and cells.shape[1] >= WIDEST
-    out = _multiply(
+    return _multiply(
         grads,
         cells,
         tiles=tiles,
         out_count=out_count,
         back=True,
         mirrored=mirrored,
-        finish=Finish(residual=None if aside else added),
+        finish=Finish(residual=added),
     )
-    return out.add_(added) if aside and added is not None else out
 
 
 def _multiply(
@@ -193,8 +190,7 @@ def _multiply(
         ),
         constants={
             "IN": in_channels, "OUT": out_channels, "K": cell_count, "T": tiles.size, "BI": blocks.inputs,
-            "INNER": blocks.inner, "BO": blocks.outputs, "REST": blocks.rest,
-            "BACK": back, "MIRROR": mirrored,
+            "BO": blocks.outputs, "REST": blocks.rest, "BACK": back, "MIRROR": mirrored,
             "MOMENTS": finish.moments is not None, "AFFINE": finish.affine is not None,
             "ADDED": 0 if finish.residual is None else finish.residual.stride(0), "RELU": finish.relu,
         },
