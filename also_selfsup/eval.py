@@ -24,6 +24,7 @@ from also_selfsup.settings.run import resolve_path
 from also_selfsup.settings.terminal import set_up_terminal
 from also_selfsup.training.building import segmentation_network, segmentation_transforms
 from also_selfsup.training.datamodule import whole_split_loader
+from also_selfsup.training.precision import arithmetic
 
 
 def evaluate(options: argparse.Namespace, console: Console) -> None:
@@ -42,6 +43,7 @@ def evaluate(options: argparse.Namespace, console: Console) -> None:
         class_count=len(dataset.class_names),
         seed=settings.seed,
         on_scan=partial(save_prediction, dataset, folder) if folder else None,
+        arithmetic=arithmetic(options.precision or settings.precision, device),
     )
     if folder:
         console.print(f"Predictions of {len(dataset)} scans: {folder}", soft_wrap=True)
@@ -70,6 +72,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     path("--save-predictions", help="write the benchmark's submission format into this folder")
     parser.add_argument("--no-labels", action="store_true", help="only predict: the split has no labels")
     parser.add_argument("--device", help="cpu, cuda, cuda:1; default: a GPU if there is one")
+    parser.add_argument(
+        "--precision", choices=("auto", "32-true", "bf16-mixed", "16-mixed"), help="default: the config's"
+    )
     return parser.parse_args(arguments)
 
 

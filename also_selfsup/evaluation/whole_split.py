@@ -4,6 +4,8 @@ B scans of a batch, N_original points as read from the files, C classes.
 """
 
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +26,7 @@ def score_split(
     class_count: int,
     seed: int,
     on_scan: Callable[[str, Tensor], None] | None = None,
+    arithmetic: Callable[[], AbstractContextManager[Any]] = nullcontext,
 ) -> Tensor:
     """Predict every point of every scan and compare with the labels, where the batches have some.
 
@@ -35,6 +38,7 @@ def score_split(
         seed: Of the thinning, so that two evaluations agree.
         on_scan: Called with each scan's name and the classes of its points (N_original of that scan,), in the
             order of its file.
+        arithmetic: What the network runs within, such as autocast; float32 by default.
 
     Returns:
         (C, C) counts, rows labels, columns predictions; all zero without labels.
@@ -46,8 +50,10 @@ def score_split(
         batch = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in cpu_batch.items()}
         generator = step_generator(seed=seed, epoch=0, rank=0, step=step, device=device)
         fields = transforms(batch, generator, training=False, keep_original=True)
+        with arithmetic():
+            latents = net(fields)["latents"]
         classes = carry_over(
-            predicted_classes(net(fields)["latents"]),
+            predicted_classes(latents),
             fields["pos"],
             batch=fields["batch"],
             original_pos=fields["original_pos"],

@@ -34,6 +34,7 @@ from also_selfsup.reporting.region import REACH
 from also_selfsup.reporting.scene import Layer, Scene, write_scene
 from also_selfsup.settings.schema import Settings
 from also_selfsup.training.building import segmentation_network, segmentation_transforms
+from also_selfsup.training.precision import arithmetic
 
 RIGHT, WRONG, UNLABELLED = "#7f9db5", "#e03131", "#d3d3d3"
 FAR = 2 * REACH  # half an edge of the picture, metres
@@ -96,6 +97,7 @@ def predict_classes(
         class_count=len(class_names),
         seed=settings.seed,
         on_scan=lambda _, classes: found.append(classes),
+        arithmetic=arithmetic(settings.precision, device),
     )
     return Classes(scan, found[0].numpy(), matrix.cpu(), class_names)
 

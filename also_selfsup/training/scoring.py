@@ -10,10 +10,11 @@ from also_selfsup.evaluation.whole_split import score_split
 from also_selfsup.settings.schema import Settings
 from also_selfsup.training.building import segmentation_network, segmentation_transforms
 from also_selfsup.training.datamodule import whole_split_loader
+from also_selfsup.training.precision import arithmetic
 
 
 def score_weights(settings: Settings, weights: Path, *, split: str) -> tuple[Tensor, tuple[str, ...]]:
-    """Score a fine-tuned network as eval.py does.
+    """Score a fine-tuned network as eval.py does, in the precision of the run.
 
     Args:
         settings: Of its run; `cfg.trainer.accelerator=cpu` keeps it off a GPU.
@@ -26,12 +27,14 @@ def score_weights(settings: Settings, weights: Path, *, split: str) -> tuple[Ten
     loader, dataset = whole_split_loader(settings, split, labels=True)
     net = segmentation_network(settings, class_count=len(dataset.class_names))
     load_network(net, weights)
+    device = task_device(settings)
     matrix = score_split(
-        net.to(task_device(settings)),
+        net.to(device),
         segmentation_transforms(settings),
         batches=loader,
         class_count=len(dataset.class_names),
         seed=settings.seed,
+        arithmetic=arithmetic(settings.precision, device),
     )
     return matrix.cpu(), dataset.class_names
 

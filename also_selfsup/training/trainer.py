@@ -4,9 +4,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import torch
 from pytorch_lightning import Callback, LightningDataModule, LightningModule, Trainer
 from pytorch_lightning.callbacks import LearningRateMonitor, RichProgressBar, TQDMProgressBar
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
@@ -26,6 +24,7 @@ from also_selfsup.training.closing import preempted_line
 from also_selfsup.training.epoch_log import EpochLog
 from also_selfsup.training.faults import explain
 from also_selfsup.training.nan_guard import NanGuard
+from also_selfsup.training.precision import resolve_precision
 from also_selfsup.training.preemption import Preempted, WithinEpoch
 from also_selfsup.training.runs import LAST, Run
 
@@ -101,15 +100,6 @@ def fit(trainer: Trainer, module: LightningModule, data: LightningDataModule, ru
         if (explained := explain(error, module, folder=run.folder)) is None:
             raise
         raise explained from error
-
-
-def resolve_precision(precision: str, accelerator: str) -> Any:
-    """Lightning's name of the precision; auto: mixed on a GPU (bf16 where it has it), else fp32."""
-    if precision != "auto":
-        return precision
-    if accelerator == "cpu" or not torch.cuda.is_available():
-        return "32-true"
-    return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
 
 
 def _asking_less(trainer: Trainer) -> Trainer:

@@ -1,6 +1,7 @@
 """Scores of a split at full resolution against a search over all pairs of points."""
 
 import csv
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,21 @@ def test_every_point_gets_the_class_of_its_nearest_kept_point(batches: list[dict
         for number, name in enumerate(batch["names"]):
             assert torch.equal(seen[name], nearest[batch["batch"] == number])
     assert torch.equal(matrix, expected) and int(matrix.sum()) == 280
+
+
+def test_only_the_network_runs_in_the_arithmetic_given(batches: list[dict[str, object]]) -> None:
+    seen: list[torch.dtype] = []
+
+    class Net(Octants):
+        def forward(self, fields: dict[str, Tensor]) -> dict[str, Tensor]:
+            assert fields["pos"].dtype == torch.float32
+            seen.append((torch.ones(2, 2) @ torch.ones(2, 2)).dtype)
+            return super().forward(fields)
+
+    bf16 = partial(torch.autocast, "cpu", torch.bfloat16)
+    matrix = score_split(Net(), TRANSFORMS, batches=batches, class_count=5, seed=9, arithmetic=bf16)
+    assert seen == [torch.bfloat16] * len(batches) and not torch.is_autocast_enabled("cpu")
+    assert torch.equal(matrix, score_split(Octants(), TRANSFORMS, batches=batches, class_count=5, seed=9))
 
 
 def test_without_labels_only_predictions_come(batches: list[dict[str, object]]) -> None:

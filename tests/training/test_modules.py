@@ -15,9 +15,10 @@ from also_selfsup.settings.schema import Settings
 from also_selfsup.train_selfsupervised import pretrain
 from also_selfsup.training.datamodule import LidarDataModule
 from also_selfsup.training.nan_guard import NanError
+from also_selfsup.training.precision import arithmetic, resolve_precision
 from also_selfsup.training.pretraining import PretrainingModule
 from also_selfsup.training.segmentation import SegmentationModule
-from also_selfsup.training.trainer import build_trainer, resolve_precision
+from also_selfsup.training.trainer import build_trainer
 from also_selfsup.transforms.randomness import step_generator
 
 
@@ -168,3 +169,13 @@ def test_a_loss_that_is_no_number_ends_the_run(
 def test_precision_is_chosen_by_the_device() -> None:
     assert resolve_precision("auto", "cpu") == "32-true"
     assert resolve_precision("16-mixed", "cpu") == "16-mixed"
+
+
+@pytest.mark.parametrize(
+    ("precision", "expected"),
+    [("auto", torch.float32), ("32-true", torch.float32), ("bf16-mixed", torch.bfloat16)],
+)
+def test_arithmetic_outside_a_trainer_is_that_of_the_run(precision: str, expected: torch.dtype) -> None:
+    with arithmetic(precision, torch.device("cpu"))():
+        found = torch.ones(2, 2) @ torch.ones(2, 2)
+    assert found.dtype == expected
