@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import accumulate
 from math import prod
 
 from torch import Tensor
@@ -19,6 +20,8 @@ from also_selfsup.sparseconv.native.gpu.tiles import CHUNK, Chunks, Tiles, tile_
 
 # Kernel cells of a convolution on one level, and between two.
 CUBE, OCTANTS = 27, 8
+# Of a table's tiles and lists, in the order of their fields.
+TILE_PARTS, LIST_PARTS = ("rows", "table", "cells", "counts"), ("inputs", "outputs", "starts", "first")
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,44 @@ class Layout:
         """Halvings."""
         return len(self.sizes.rows) - 1
 
+    @cached_property
+    def begins(self) -> dict[str, int]:
+        """Where each part begins."""
+        return dict(zip(self.shapes, accumulate(self.steps, initial=0), strict=False))
+
+    @cached_property
+    def kinds(self) -> list[str]:
+        """Names of tables: "same" of each level, "down" and "up" of each but the coarsest."""
+        lengths = {"same": self.depth + 1, "down": self.depth, "up": self.depth}
+        return [f"{kind} {level}" for kind, length in lengths.items() for level in range(length)]
+
+    @cached_property
+    def tile_count(self) -> int:
+        """Tiles of all tables."""
+        return sum(self.shapes[f"{kind} counts"][0] for kind in self.kinds)
+
+    @cached_property
+    def tiles(self) -> list[tuple[int, ...]]:
+        """Of the tiles of each table: the first among all, where the parts begin, room for rows, T; and 0."""
+        found, first = [], 0
+        for kind in self.kinds:
+            rows, count = self.shapes[f"{kind} rows"][0], self.shapes[f"{kind} counts"][0]
+            begins = (self.begins[f"{kind} {part}"] for part in TILE_PARTS)
+            found.append((first, *begins, rows, rows // count, 0))
+            first += count
+        return found
+
+    @cached_property
+    def lists(self) -> list[tuple[int, ...]]:
+        """Where the parts of each table's lists begin."""
+        kinds = self.kinds[: 2 * self.depth + 1]
+        return [tuple(self.begins[f"{kind} {part}"] for part in LIST_PARTS) for kind in kinds]
+
+    @cached_property
+    def cells(self) -> list[tuple[int, ...]]:
+        """Where the cells of each level begin, and where their number stands."""
+        return [(self.begins[f"coords {n}"], self.begins[f"live {n}"]) for n in range(self.depth + 1)]
+
 
 @lru_cache(maxsize=8)
 def layout_of(sizes: Sizes) -> Layout:
@@ -92,22 +133,13 @@ def layout_of(sizes: Sizes) -> Layout:
 def _tile_shapes(name: str, rows: int, cells: int) -> dict[str, tuple[int, ...]]:
     size = tile_size(rows)
     count = -(-rows // size)
-    return {
-        f"{name} rows": (count * size,),
-        f"{name} table": (cells, count * size),
-        f"{name} cells": (count, cells),
-        f"{name} counts": (count,),
-    }
+    shapes = (count * size,), (cells, count * size), (count, cells), (count,)
+    return {f"{name} {part}": shape for part, shape in zip(TILE_PARTS, shapes, strict=True)}
 
 
 def _pair_shapes(name: str, pairs: int, cells: int) -> dict[str, tuple[int, ...]]:
-    starts = (cells + 1,)
-    return {
-        f"{name} inputs": (pairs,),
-        f"{name} outputs": (pairs,),
-        f"{name} starts": starts,
-        f"{name} first": starts,
-    }
+    shapes = (pairs,), (pairs,), (cells + 1,), (cells + 1,)
+    return {f"{name} {part}": shape for part, shape in zip(LIST_PARTS, shapes, strict=True)}
 
 
 @dataclass(frozen=True)

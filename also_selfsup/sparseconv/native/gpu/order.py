@@ -1,6 +1,6 @@
-"""Native backend on a GPU, the order of work: from a table of pairs to its tiles and chunks, in Triton.
+"""Native backend on a GPU, the order of work: from a table of pairs to its tiles, in Triton.
 
-Letters: V voxels (rows), K cells of a kernel, P pairs, T rows of a tile.
+Letters: V voxels (rows), K cells of a kernel, T rows of a tile.
 
 A table (K, V) holds the input row of each output row and kernel cell, -1 where there is none. The host waits
 for nothing here. In the kernels B is a block of rows.
@@ -10,19 +10,17 @@ for nothing here. In the kernels B is a block of rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
-
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
 from also_selfsup.sparseconv.native.gpu.launch import Launcher
-from also_selfsup.sparseconv.native.gpu.tiles import CHUNK, Chunks, Tiles, tile_size
+from also_selfsup.sparseconv.native.gpu.layout import CUBE, OCTANTS, Layout
+from also_selfsup.sparseconv.native.gpu.sources import BEGIN, COUNT, KEYS, WIDTH, owner
+from also_selfsup.sparseconv.native.gpu.tiles import LARGE_TILE, Tiles, tile_size
 
 ROWS = 1024
-CELLS = 32  # a power of two above the cells of any kernel here
 
 
 @triton.jit(do_not_specialize=["count"])
@@ -39,17 +37,19 @@ def _mask_kernel(table, keys, count, K: tl.constexpr, B: tl.constexpr):
     tl.store(keys + row, key, mask=inside)
 
 
-@triton.jit(do_not_specialize=["order", "count", "begin", "padded"])
-def _tile_table_kernel(
-    table, order, rows, sorted_table, cells, counts, count, begin, padded,
-    K: tl.constexpr, T: tl.constexpr, PACKED: tl.constexpr,
+@triton.jit
+def _tile(
+    table, order, rows, sorted_table, cells, counts, tile, count, begin, padded, size,
+    K: tl.constexpr, PACKED: tl.constexpr, B: tl.constexpr,
 ):  # fmt: skip
-    # PACKED: a row has one pair; its kernel cell stands in the lowest three bits, the input row above them.
-    tile = tl.program_id(0)
-    place = tile * T + tl.arange(0, T)
-    inside = place < count
+    # Of B lanes a tile's rows are the first ones. PACKED: a row has one pair; its kernel cell stands in the
+    # lowest three bits, the input row above them.
+    lane = tl.arange(0, B)
+    place = tile * size + lane
+    own = lane < size
+    inside = own & (place < count)
     row = tl.where(inside, tl.load(order + place, mask=inside, other=0).to(tl.int32) - begin, -1)
-    tl.store(rows + place, row)
+    tl.store(rows + place, row, mask=own)
     number = 0
     for cell in range(K):
         if PACKED:
@@ -57,55 +57,54 @@ def _tile_table_kernel(
             found = tl.where(inside & ((packed & 7) == cell), packed >> 3, -1)
         else:
             found = tl.load(table + cell * count + row, mask=inside, other=-1)
-        tl.store(sorted_table + cell * padded + place, found)
+        tl.store(sorted_table + cell * padded + place, found, mask=own)
         present = tl.max((found >= 0).to(tl.int32), 0)
         tl.store(cells + tile * K + number, cell, mask=present > 0)
         number += present
     tl.store(counts + tile, number)
 
 
-@triton.jit(do_not_specialize=["counts", "count", "blocks"])
-def _count_kernel(table, counts, count, blocks, B: tl.constexpr):
-    cell, block = tl.program_id(0), tl.program_id(1)
-    row = block * B + tl.arange(0, B)
-    found = tl.load(table + cell * count + row, mask=row < count, other=-1)
-    tl.store(counts + cell * blocks + block, tl.sum((found >= 0).to(tl.int32), 0))
-
-
-@triton.jit(do_not_specialize=["count", "blocks", "begin"])
-def _list_kernel(table, counts, ends, inputs, outputs, count, blocks, begin, B: tl.constexpr):
-    cell, block = tl.program_id(0), tl.program_id(1)
-    row = block * B + tl.arange(0, B)
-    found = tl.load(table + cell * count + row, mask=row < count, other=-1)
-    hit = (found >= 0).to(tl.int32)
-    own = begin + cell * blocks + block
-    base = tl.load(ends + begin - 1, mask=begin > 0, other=0)
-    place = tl.load(ends + own) - tl.load(counts + own) + tl.cumsum(hit, 0) - hit - base
-    tl.store(inputs + place, found, mask=hit > 0)
-    tl.store(outputs + place, row, mask=hit > 0)
-
-
-@triton.jit(do_not_specialize=["blocks", "begin"])
-def _chunk_table_kernel(
-    ends, starts, first, blocks, begin, K: tl.constexpr, CHUNK: tl.constexpr, B: tl.constexpr
+@triton.jit(do_not_specialize=["count", "padded"])
+def _tile_kernel(
+    table, order, rows, sorted_table, cells, counts, count, padded, K: tl.constexpr, T: tl.constexpr
 ):
-    cell = tl.arange(0, B)
-    known = cell < K
-    base = tl.load(ends + begin - 1, mask=begin > 0, other=0)
-    place = begin + cell * blocks
-    start = tl.load(ends + place - 1, mask=known & (place > 0), other=0) - base
-    end = tl.load(ends + place + blocks - 1, mask=known, other=0) - base
-    number = tl.where(known, (end - start + CHUNK - 1) // CHUNK, 0)
-    total = tl.cumsum(number, 0)
-    tl.store(starts + cell, start, mask=known)
-    tl.store(first + cell, total - number, mask=known)
-    tl.store(starts + cell + 1, end, mask=cell == K - 1)
-    tl.store(first + cell + 1, total, mask=cell == K - 1)
+    tile = tl.program_id(0)
+    _tile(table, order, rows, sorted_table, cells, counts, tile, count, 0, padded, T, K, False, T)
 
 
-_launch_masks, _launch_tile_tables = Launcher(_mask_kernel), Launcher(_tile_table_kernel)
-_launch_counts, _launch_lists = Launcher(_count_kernel), Launcher(_list_kernel)
-_launch_chunk_tables = Launcher(_chunk_table_kernel)
+@triton.jit
+def _tile_of(
+    source, own, order, into, buffer, program, K: tl.constexpr, PACKED: tl.constexpr, B: tl.constexpr
+):
+    # A tile of the table that these two rows of numbers are about, see `sources` and `Layout.tiles`.
+    begin = tl.load(own + KEYS)
+    _tile(
+        source + tl.load(own + BEGIN), order + begin,
+        buffer + tl.load(into + 1), buffer + tl.load(into + 2), buffer + tl.load(into + 3),
+        buffer + tl.load(into + 4), program - tl.load(into).to(tl.int32), tl.load(own + COUNT).to(tl.int32),
+        begin.to(tl.int32), tl.load(into + 5).to(tl.int32), tl.load(into + 6).to(tl.int32),
+        K, PACKED, B,
+    )  # fmt: skip
+
+
+@triton.jit(do_not_specialize=["depth"])
+def _all_tiles_kernel(
+    source, numbers, order, places, buffer, depth,
+    CUBE: tl.constexpr, OCTANTS: tl.constexpr, B: tl.constexpr,
+):  # fmt: skip
+    program = tl.program_id(0)
+    number = owner(places, 3 * depth + 1, program)
+    own, into = numbers + number * WIDTH, places + number * WIDTH
+    if number <= depth:
+        _tile_of(source, own, order, into, buffer, program, CUBE, False, B)
+    elif number <= 2 * depth:
+        _tile_of(source, own, order, into, buffer, program, OCTANTS, False, B)
+    else:
+        _tile_of(source, own, order, into, buffer, program, OCTANTS, True, B)
+
+
+_launch_masks, _launch_tiles = Launcher(_mask_kernel), Launcher(_tile_kernel)
+_launch_all_tiles = Launcher(_all_tiles_kernel)
 
 
 def mask_keys(table: Tensor) -> Tensor:
@@ -126,88 +125,31 @@ def tiles_of(table: Tensor, keys: Tensor) -> Tiles:
         torch.empty(shape, dtype=torch.int32, device=table.device)
         for shape in ((tile_count * size,), (cells, tile_count * size), (tile_count, cells), (tile_count,))
     )
-    tiles = Tiles(rows, sorted_table, lists, counts, size)
-    write_tiles(table, torch.sort(keys, stable=True).indices, begin=0, tiles=tiles)
-    return tiles
+    order = torch.sort(keys, stable=True).indices
+    _launch_tiles(
+        (tile_count, 1, 1),
+        (table, order, rows, sorted_table, lists, counts, count, len(rows)),
+        constants={"K": cells, "T": size},
+    )
+    return Tiles(rows, sorted_table, lists, counts, size)
 
 
-def write_tiles(table: Tensor, places: Tensor, *, begin: int, tiles: Tiles) -> None:
-    """Fill tiles, which may have room for more rows.
+def write_tiles(
+    source: Tensor, numbers: Tensor, order: Tensor, *, places: Tensor, layout: Layout, buffer: Tensor
+) -> None:
+    """Fill the tiles of all tables of a batch, which may have room for more rows.
 
     Args:
-        table: (K, V) int32, or (V,) with the one input row of each row times 8 plus its kernel cell.
-        places: (V,) int64, the rows in the order of the tiles, plus `begin`.
-        begin: Where these rows begin among all.
-        tiles: To be filled.
+        source: int32, the tensor that the tables lie in; those of parents hold the one input row of each row
+            times 8 plus its kernel cell.
+        numbers: Where they lie in it, see `sources`.
+        order: int64, the keys of all tables in the order of the tiles.
+        places: Where the tiles lie in the buffer, see `Layout.tiles`.
+        layout: Of the buffer.
+        buffer: To be filled.
     """
-    packed = table.dim() == 1
-    _launch_tile_tables(
-        (len(tiles.counts), 1, 1),
-        (
-            table, places, tiles.rows, tiles.table, tiles.cells, tiles.counts, len(places), begin,
-            len(tiles.rows),
-        ),
-        constants={"K": tiles.cells.shape[1], "T": tiles.size, "PACKED": packed},
-    )  # fmt: skip
-
-
-class PairLists:
-    """The pairs of several tables (K, V) by kernel cell, counted together."""
-
-    def __init__(self, tables: list[Tensor]) -> None:
-        self.tables = tables
-        self.blocks = [triton.cdiv(table.shape[1], ROWS) for table in tables]
-        lengths = [len(table) * blocks for table, blocks in zip(tables, self.blocks, strict=True)]
-        self.begins = [sum(lengths[:number]) for number in range(len(lengths) + 1)]
-        self.counts = torch.empty(self.begins[-1], dtype=torch.int32, device=tables[0].device)
-        for table, blocks, begin in zip(tables, self.blocks, self.begins[:-1], strict=True):
-            _launch_counts(
-                (len(table), blocks, 1),
-                (table, self.counts[begin:], table.shape[1], blocks),
-                constants={"B": ROWS},
-            )
-        self.ends = torch.cumsum(self.counts, 0, dtype=torch.int32)
-
-    def totals(self) -> Tensor:
-        """Pairs of each table and all before it, (tables,) int32, on the device."""
-        return torch.stack([self.ends[begin - 1] for begin in self.begins[1:]])
-
-    def write(self, number: int, chunks: Chunks) -> None:
-        """Fill the lists of one table, which may have room for more pairs."""
-        table, blocks, begin = self.tables[number], self.blocks[number], self.begins[number]
-        cells, count = table.shape
-        _launch_lists(
-            (cells, blocks, 1),
-            (table, self.counts, self.ends, chunks.inputs, chunks.outputs, count, blocks, begin),
-            constants={"B": ROWS},
-        )
-        sizes = {"K": cells, "CHUNK": CHUNK, "B": CELLS}
-        _launch_chunk_tables(
-            (1, 1, 1), (self.ends, chunks.starts, chunks.first, blocks, begin), constants=sizes
-        )
-
-
-def chunks_of(table: Tensor) -> Chunks:
-    """Pairs of a table (K, V) by kernel cell, in chunks; their number travels to the host meanwhile."""
-    (cells, count), device = table.shape, table.device
-    inputs, outputs = (torch.empty(cells * count, dtype=torch.int32, device=device) for _ in range(2))
-    starts, first = (torch.empty(cells + 1, dtype=torch.int32, device=device) for _ in range(2))
-    chunks = Chunks(inputs, outputs, starts, first, lambda: 0)
-    PairLists([table]).write(0, chunks)
-    return replace(chunks, total=_later(first[-1:]))
-
-
-def _later(number: Tensor) -> Callable[[], int]:
-    """Fetch a number without waiting for it now."""
-    if not number.is_cuda:
-        return lambda: int(number)
-    host = torch.empty(1, dtype=number.dtype, pin_memory=True)
-    host.copy_(number, non_blocking=True)
-    arrived = torch.cuda.Event()
-    arrived.record()
-
-    def read() -> int:
-        arrived.synchronize()
-        return int(host)
-
-    return read
+    _launch_all_tiles(
+        (layout.tile_count, 1, 1),
+        (source, numbers, order, places, buffer, layout.depth),
+        constants={"CUBE": CUBE, "OCTANTS": OCTANTS, "B": LARGE_TILE},
+    )

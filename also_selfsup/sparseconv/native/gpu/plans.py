@@ -67,9 +67,9 @@ class Table:
     @cached_property
     def chunks(self) -> Chunks:
         """Chunks of its pairs."""
-        from also_selfsup.sparseconv.native.gpu import order
+        from also_selfsup.sparseconv.native.gpu import lists
 
-        return order.chunks_of(self.table)
+        return lists.chunks_of(self.table)
 
 
 @dataclass(frozen=True)

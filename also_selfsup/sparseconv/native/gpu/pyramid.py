@@ -13,10 +13,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from also_selfsup.sparseconv.native.gpu import order
 from also_selfsup.sparseconv.native.gpu import pyramid_triton as kernels
-from also_selfsup.sparseconv.native.gpu.layout import CUBE, OCTANTS, Sizes, Tables, layout_of
+from also_selfsup.sparseconv.native.gpu.layout import CUBE, Sizes, Tables, layout_of
+from also_selfsup.sparseconv.native.gpu.lists import PairLists
+from also_selfsup.sparseconv.native.gpu.order import write_tiles
 from also_selfsup.sparseconv.native.gpu.plans import codes_of
+from also_selfsup.sparseconv.native.gpu.sources import sent, sources_of
 from also_selfsup.transforms.pending import Steps, read_later
 
 # Keys that sort the rows of all tables at once: the table's number above the bits of `codes_of`.
@@ -36,22 +38,24 @@ def build_tables(coords: Tensor, *, depth: int, room: Callable[[Sizes], Sizes]) 
     """
     count, device = len(coords), coords.device
     numbers = torch.empty(count, dtype=torch.int64, device=device)
-    beyond = torch.zeros(1, dtype=torch.int32, device=device)
+    grid = kernels.blocks(count)
     kernels.launch_numbers(
-        kernels.blocks(count),
-        (coords, numbers, beyond, count),
+        grid,
+        (coords, numbers, count),
         constants={"ZERO": kernels.ZERO, "EDGE": kernels.EDGE, "B": kernels.ROWS},
     )
     ascending, rows = torch.sort(numbers)
     leads = torch.empty(depth * count, dtype=torch.int32, device=device)
     kernels.launch_leads(
-        kernels.blocks(count), (ascending, leads, count), constants={"DEPTH": depth, "B": kernels.ROWS}
+        grid,
+        (ascending, leads, count),
+        constants={"DEPTH": depth, "BEYOND": kernels.BEYOND, "B": kernels.ROWS},
     )
     ranks = torch.cumsum(leads, 0, dtype=torch.int32)
-    read = read_later(torch.cat((ranks[count - 1 :: count], beyond)))
+    read = read_later(ranks[count - 1 :: count])
     yield
-    *ends, out = read()
-    if out:
+    ends = read()
+    if ends[0] < 1:
         return None
     sizes = (count, *(end - begin for begin, end in zip([0, *ends[:-1]], ends, strict=True)))
     builder = _Builder(coords, ascending, rows, ranks, sizes=sizes, bases=(0, *ends[:-1]))
@@ -71,69 +75,55 @@ class _Builder:
         sizes: tuple[int, ...],
         bases: tuple[int, ...],
     ) -> None:
-        self.ascending, self.rows, self.ranks = ascending, rows, ranks
-        self.sizes, self.bases, self.depth = sizes, bases, len(sizes) - 1
-        self.codes = codes_of(coords.device)
-        self.coords = [coords, *(self._empty(size, 4) for size in sizes[1:])]
-        self.parents = [self._empty(size) for size in sizes[:-1]]
-        self.children = [
-            torch.full((OCTANTS, size), -1, dtype=torch.int32, device=coords.device) for size in sizes[1:]
-        ]
-        self.tables = [self._empty(CUBE, size) for size in sizes]
-        # All keys side by side: of the levels, of the strided convolutions, of their inverses.
-        self.counts = [*sizes, *sizes[1:], *sizes[:-1]]
-        self.keys = torch.split(self._empty(sum(self.counts)), self.counts)
+        self.coords, self.ascending, self.rows, self.ranks = coords, ascending, rows, ranks
+        self.sizes, self.depth, self.device = sizes, len(sizes) - 1, coords.device
+        self.sources = sources_of(sizes, ranks=bases)
+        self.source, self.keys = self._empty(self.sources.length), self._empty(self.sources.keys)
+        self.source[: self.sources.filled].fill_(-1)
+        self.numbers, self.last = sent(self.sources.rows, [self.sources.last], device=self.device)
+        # Of the coarsest level's cells.
+        self.coarsest = torch.empty(sizes[-1], dtype=torch.int64, device=self.device)
 
     def build(self, room: Callable[[Sizes], Sizes]) -> Steps[Tables]:
         """All tables."""
         self._families()
         self._neighbours()
-        places = torch.sort(_joined(self.keys), stable=True).indices
-        sources = [*self.tables, *self.children]
-        lists = order.PairLists(sources)
-        read = read_later(lists.totals())
+        listed, programs = self.sources.listed, self.sources.programs
+        order = torch.sort(self.keys, stable=True).indices
+        lists = PairLists(self.source, self.numbers, tables=listed, programs=programs)
+        read = read_later(lists.totals(self.last))
         yield
         ends = read()
         pairs = [end - start for start, end in zip([0, *ends[:-1]], ends, strict=True)]
         sizes = Sizes(self.sizes, tuple(pairs[: self.depth + 1]))
         layout = layout_of(room(sizes))
         tables = Tables(self._empty(layout.length), layout, sizes)
-        names = [f"same {level}" for level in range(self.depth + 1)]
-        names += [f"down {level}" for level in range(self.depth)]
-        for number, name in enumerate(names):
-            lists.write(number, tables.chunks(name))
-        names += [f"up {level}" for level in range(self.depth)]
-        begin = 0
-        for name, source, count in zip(names, [*sources, *self.parents], self.counts, strict=True):
-            order.write_tiles(source, places[begin : begin + count], begin=begin, tiles=tables.tiles(name))
-            begin += count
-        for level, (coords, count) in enumerate(zip(self.coords, self.sizes, strict=True)):
-            tables.part(f"coords {level}")[:count] = coords
-            tables.part(f"live {level}").fill_(count)
+        tiles, places, cells = sent(layout.tiles, layout.lists, layout.cells, device=self.device)
+        lists.write(tables.buffer, places)
+        write_tiles(self.source, self.numbers, order, places=tiles, layout=layout, buffer=tables.buffer)
+        kernels.launch_cells(
+            (*kernels.blocks(4 * self.sizes[0])[:1], self.depth + 1, 1),
+            (self.coords, self.source, self.numbers, cells, tables.buffer),
+            constants={"B": kernels.ROWS},
+        )
         return tables
 
     def _families(self) -> None:
         """Parents, children and cells of each level, and the keys of both kinds of strided tables."""
         count = len(self.ascending)
-        for level in range(self.depth):
-            coarse = self.sizes[level + 1]
-            self.numbers = torch.empty(coarse, dtype=torch.int64, device=self.ascending.device)
-            kernels.launch_family(
-                kernels.blocks(count),
-                (
-                    self.ascending, self.rows, self.ranks, self.parents[level], self.children[level],
-                    self.coords[level + 1], self.numbers, self.keys[2 * self.depth + 1 + level],
-                    count, coarse, self.bases[level - 1] if level else 0, self.bases[level],
-                    SEGMENT * (2 * self.depth + 1 + level),
-                ),
-                constants={"LEVEL": level, "ZERO": kernels.ZERO, "B": kernels.ROWS},
-            )  # fmt: skip
-            own = self.depth + 1 + level
-            kernels.launch_octants(
-                kernels.blocks(coarse),
-                (self.children[level], self.keys[own], coarse, SEGMENT * own),
-                constants={"B": kernels.ROWS},
-            )
+        kernels.launch_family(
+            (*kernels.blocks(count)[:1], self.depth, 1),
+            (
+                self.ascending, self.rows, self.ranks, self.source, self.numbers, self.keys, self.coarsest,
+                count, self.depth,
+            ),
+            constants={"ZERO": kernels.ZERO, "SEGMENT": SEGMENT, "B": kernels.ROWS},
+        )  # fmt: skip
+        kernels.launch_octants(
+            (*kernels.blocks(self.sizes[1])[:1], self.depth, 1),
+            (self.source, self.numbers, self.keys, self.depth),
+            constants={"SEGMENT": SEGMENT, "B": kernels.ROWS},
+        )
 
     def _neighbours(self) -> None:
         """Who is whose neighbour: searched on the coarsest level, known from there downwards."""
@@ -141,28 +131,17 @@ class _Builder:
         kernels.launch_search(
             kernels.blocks(last),
             (
-                self.numbers, self.codes, self.tables[depth], self.keys[depth], last, last.bit_length() + 1,
-                SEGMENT * depth,
+                self.coarsest, codes_of(self.device), self.source, self.numbers, self.keys, depth,
+                last.bit_length() + 1,
             ),
-            constants={"Z": kernels.z_bits(depth), "B": kernels.ROWS},
+            constants={"Z": kernels.z_bits(depth), "SEGMENT": SEGMENT, "B": kernels.ROWS},
         )  # fmt: skip
         for level in reversed(range(depth)):
-            count, coarse = self.sizes[level], self.sizes[level + 1]
             kernels.launch_descend(
-                kernels.blocks(count),
-                (
-                    self.parents[level], self.tables[level + 1], self.children[level], self.codes,
-                    self.tables[level], self.keys[level], count, coarse, SEGMENT * level,
-                ),
-                constants={"B": kernels.ROWS},
-            )  # fmt: skip
+                kernels.blocks(self.sizes[level]),
+                (self.source, self.numbers, codes_of(self.device), self.keys, level, depth),
+                constants={"SEGMENT": SEGMENT, "B": kernels.ROWS},
+            )
 
-    def _empty(self, *shape: int) -> Tensor:
-        return torch.empty(shape, dtype=torch.int32, device=self.ascending.device)
-
-
-def _joined(parts: tuple[Tensor, ...]) -> Tensor:
-    """The tensor that these lie side by side in."""
-    whole = parts[0]._base
-    assert whole is not None
-    return whole
+    def _empty(self, length: int) -> Tensor:
+        return torch.empty(length, dtype=torch.int32, device=self.device)

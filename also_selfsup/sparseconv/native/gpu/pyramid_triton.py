@@ -16,6 +16,7 @@ import triton
 import triton.language as tl
 
 from also_selfsup.sparseconv.native.gpu.launch import Launcher
+from also_selfsup.sparseconv.native.gpu.sources import BEGIN, COORDS, COUNT, KEYS, RANK, WIDTH
 
 ROWS = 256
 # Bits of x, y and z each, and where their zero lies: cells from -131,072 to 131,071.
@@ -23,6 +24,8 @@ BITS = 18
 ZERO = 1 << (BITS - 1)
 # Cells so near to an end have neighbours without a number.
 EDGE = 64
+# Outweighs all ranks: the host, which reads some anyway, sees by them that a cell has no number.
+BEYOND = -(1 << 30)
 
 
 def z_bits(level: int) -> int:
@@ -61,7 +64,8 @@ def _gray(key):
 
 
 @triton.jit(do_not_specialize=["count"])
-def _number_kernel(coords, numbers, beyond, count, ZERO: tl.constexpr, EDGE: tl.constexpr, B: tl.constexpr):
+def _number_kernel(coords, numbers, count, ZERO: tl.constexpr, EDGE: tl.constexpr, B: tl.constexpr):
+    # -1 for a cell that has no number.
     row = tl.program_id(0) * B + tl.arange(0, B)
     inside = row < count
     scan = tl.load(coords + row * 4, mask=inside, other=0)
@@ -71,49 +75,58 @@ def _number_kernel(coords, numbers, beyond, count, ZERO: tl.constexpr, EDGE: tl.
     least = tl.minimum(tl.minimum(x, y), z)
     most = tl.maximum(tl.maximum(x, y), z)
     out = (least < EDGE) | (most >= 2 * ZERO - EDGE) | (scan < 0) | (scan > 510)
-    tl.store(beyond + tl.zeros((B,), dtype=tl.int32), 1, mask=out & inside)
     number = (_spread(x.to(tl.int64)) << 2) | (_spread(y.to(tl.int64)) << 1) | _spread(z.to(tl.int64))
-    tl.store(numbers + row, number | (scan.to(tl.int64) << 54), mask=inside)
+    tl.store(numbers + row, tl.where(out, -1, number | (scan.to(tl.int64) << 54)), mask=inside)
 
 
 @triton.jit(do_not_specialize=["count"])
-def _lead_kernel(ascending, leads, count, DEPTH: tl.constexpr, B: tl.constexpr):
+def _lead_kernel(ascending, leads, count, DEPTH: tl.constexpr, BEYOND: tl.constexpr, B: tl.constexpr):
+    # Cells without a number, if any, come first: BEYOND there brings all ranks below 1.
     place = tl.program_id(0) * B + tl.arange(0, B)
     inside = place < count
     number = tl.load(ascending + place, mask=inside, other=0)
     before = tl.load(ascending + place - 1, mask=inside & (place > 0), other=-1)
     for level in tl.static_range(1, DEPTH + 1):
         lead = (number >> (3 * level)) != (before >> (3 * level))
-        tl.store(leads + (level - 1) * count + place, lead.to(tl.int32), mask=inside)
+        found = lead.to(tl.int32)
+        if level == 1:
+            found = tl.where((place == 0) & (number < 0), BEYOND, found)
+        tl.store(leads + (level - 1) * count + place, found, mask=inside)
 
 
-@triton.jit(do_not_specialize=["keys", "count", "coarse_count", "fine_base", "coarse_base", "segment"])
+@triton.jit(do_not_specialize=["count", "depth"])
 def _family_kernel(
-    ascending, order, ranks, parents, children, coords, numbers, keys,
-    count, coarse_count, fine_base, coarse_base, segment,
-    LEVEL: tl.constexpr, ZERO: tl.constexpr, B: tl.constexpr,
+    ascending, order, ranks, source, numbers, keys, coarsest, count, depth,
+    ZERO: tl.constexpr, SEGMENT: tl.constexpr, B: tl.constexpr,
 ):  # fmt: skip
-    # From the cells of level LEVEL to their parents. A parent and its child's octant share one int32.
+    # From the cells of a level to their parents. A parent and its child's octant share one int32.
+    level = tl.program_id(1)
+    same, down = numbers + level * WIDTH, numbers + (depth + 1 + level) * WIDTH
+    up, coarse_base = down + depth * WIDTH, tl.load(same + WIDTH + RANK).to(tl.int32)
+    parents, children = source + tl.load(up + BEGIN), source + tl.load(down + BEGIN)
+    coords, keys = source + tl.load(same + WIDTH + COORDS), keys + tl.load(up + KEYS)
+    coarse_count = tl.load(down + COUNT).to(tl.int32)
     place = tl.program_id(0) * B + tl.arange(0, B)
     inside = place < count
     number = tl.load(ascending + place, mask=inside, other=0)
     before = tl.load(ascending + place - 1, mask=inside & (place > 0), other=-1)
-    coarse = tl.load(ranks + LEVEL * count + place, mask=inside, other=1) - coarse_base - 1
-    if LEVEL == 0:
+    coarse = tl.load(ranks + level * count + place, mask=inside, other=1) - coarse_base - 1
+    if level == 0:
         fine, own = tl.load(order + place, mask=inside, other=0).to(tl.int32), inside
     else:
-        fine = tl.load(ranks + (LEVEL - 1) * count + place, mask=inside, other=1) - fine_base - 1
-        own = inside & ((number >> (3 * LEVEL)) != (before >> (3 * LEVEL)))
-    octant = ((number >> (3 * LEVEL)) & 7).to(tl.int32)
+        fine_base = tl.load(same + RANK).to(tl.int32)
+        fine = tl.load(ranks + (level - 1) * count + place, mask=inside, other=1) - fine_base - 1
+        own = inside & ((number >> (3 * level)) != (before >> (3 * level)))
+    octant = ((number >> (3 * level)) & 7).to(tl.int32)
     tl.store(parents + fine, coarse * 8 + octant, mask=own)
-    tl.store(keys + fine, segment + octant, mask=own)
+    tl.store(keys + fine, (2 * depth + 1 + level) * SEGMENT + octant, mask=own)
     tl.store(children + octant.to(tl.int64) * coarse_count + coarse, fine, mask=own)
-    above: tl.constexpr = LEVEL + 1
+    above = level + 1
     first = inside & ((number >> (3 * above)) != (before >> (3 * above)))
     cell = number >> (3 * above)
-    tl.store(numbers + coarse, cell, mask=first)
+    tl.store(coarsest + coarse, cell, mask=first & (above == depth))
     space = number & 0x3FFFFFFFFFFFFF
-    zero: tl.constexpr = ZERO >> above
+    zero = ZERO >> above
     tl.store(coords + coarse * 4, (number >> 54).to(tl.int32), mask=first)
     tl.store(coords + coarse * 4 + 1, (_gather(space >> 2) >> above).to(tl.int32) - zero, mask=first)
     tl.store(coords + coarse * 4 + 2, (_gather(space >> 1) >> above).to(tl.int32) - zero, mask=first)
@@ -130,11 +143,16 @@ def _along(number, step, BITS: tl.constexpr, ONE: tl.constexpr):
     return tl.where(step == 1, number, tl.where(step == 2, ahead, behind))
 
 
-@triton.jit(do_not_specialize=["keys", "count", "searches", "segment"])
-def _search_kernel(numbers, codes, table, keys, count, searches, segment, Z: tl.constexpr, B: tl.constexpr):
+@triton.jit(do_not_specialize=["depth", "searches"])
+def _search_kernel(
+    coarsest, codes, source, numbers, keys, depth, searches,
+    Z: tl.constexpr, SEGMENT: tl.constexpr, B: tl.constexpr,
+):  # fmt: skip
+    own = numbers + depth * WIDTH
+    table, count = source + tl.load(own + BEGIN), tl.load(own + COUNT).to(tl.int32)
     row = tl.program_id(0) * B + tl.arange(0, B)
     inside = row < count
-    number = tl.load(numbers + row, mask=inside, other=0)
+    number = tl.load(coarsest + row, mask=inside, other=0)
     key = tl.zeros((B,), dtype=tl.int32)
     for cell in range(27):
         # Cells run x fastest; z has the lowest bit of three.
@@ -145,20 +163,23 @@ def _search_kernel(numbers, codes, table, keys, count, searches, segment, Z: tl.
         high = low + count
         for _ in range(searches):
             middle = (low + high) // 2
-            smaller = tl.load(numbers + middle, mask=middle < high, other=0) < target
+            smaller = tl.load(coarsest + middle, mask=middle < high, other=0) < target
             low = tl.where((middle < high) & smaller, middle + 1, low)
             high = tl.where((middle < high) & smaller, high, middle)
         there = inside & (low < count)
-        hit = there & (tl.load(numbers + low, mask=there, other=0) == target)
+        hit = there & (tl.load(coarsest + low, mask=there, other=0) == target)
         tl.store(table + cell * count + row, tl.where(hit, low, -1), mask=inside)
         key |= tl.where(hit, tl.load(codes + cell), 0)
-    tl.store(keys + row, segment + _gray(key), mask=inside)
+    tl.store(keys + tl.load(own + KEYS) + row, depth * SEGMENT + _gray(key), mask=inside)
 
 
-@triton.jit(do_not_specialize=["keys", "count", "coarse_count", "segment"])
-def _descend_kernel(
-    parents, coarse_table, children, codes, table, keys, count, coarse_count, segment, B: tl.constexpr
-):
+@triton.jit(do_not_specialize=["level", "depth"])
+def _descend_kernel(source, numbers, codes, keys, level, depth, SEGMENT: tl.constexpr, B: tl.constexpr):
+    own, down = numbers + level * WIDTH, numbers + (depth + 1 + level) * WIDTH
+    parents = source + tl.load(down + depth * WIDTH + BEGIN)
+    table, count = source + tl.load(own + BEGIN), tl.load(own + COUNT).to(tl.int32)
+    coarse_table = source + tl.load(own + WIDTH + BEGIN)
+    children, coarse_count = source + tl.load(down + BEGIN), tl.load(down + COUNT).to(tl.int32)
     row = tl.program_id(0) * B + tl.arange(0, B)
     inside = row < count
     packed = tl.load(parents + row, mask=inside, other=0)
@@ -176,23 +197,44 @@ def _descend_kernel(
         )
         tl.store(table + cell * count + row, found, mask=inside)
         key |= tl.where(found >= 0, tl.load(codes + cell), 0)
-    tl.store(keys + row, segment + _gray(key), mask=inside)
+    tl.store(keys + tl.load(own + KEYS) + row, level * SEGMENT + _gray(key), mask=inside)
 
 
-@triton.jit(do_not_specialize=["keys", "count", "segment"])
-def _octants_kernel(children, keys, count, segment, B: tl.constexpr):
+@triton.jit(do_not_specialize=["depth"])
+def _octants_kernel(source, numbers, keys, depth, SEGMENT: tl.constexpr, B: tl.constexpr):
+    segment = depth + 1 + tl.program_id(1)
+    own = numbers + segment * WIDTH
+    children, count = source + tl.load(own + BEGIN), tl.load(own + COUNT).to(tl.int32)
     row = tl.program_id(0) * B + tl.arange(0, B)
     inside = row < count
     key = tl.zeros((B,), dtype=tl.int32)
     for cell in range(8):
         found = tl.load(children + cell * count + row, mask=inside, other=-1)
         key |= (found >= 0).to(tl.int32) << cell
-    tl.store(keys + row, segment + _gray(key), mask=inside)
+    tl.store(keys + tl.load(own + KEYS) + row, segment * SEGMENT + _gray(key), mask=inside)
+
+
+@triton.jit
+def _cells_kernel(coords, source, numbers, places, buffer, B: tl.constexpr):
+    # The cells of all levels, and how many they are, to where the layers read them.
+    block, level = tl.program_id(0), tl.program_id(1)
+    own, into = numbers + level * WIDTH, places + level * 2
+    count = tl.load(own + COUNT).to(tl.int32)
+    place = block * B + tl.arange(0, B)
+    inside = place < 4 * count
+    if level == 0:
+        found = tl.load(coords + place, mask=inside, other=0)
+    else:
+        found = tl.load(source + tl.load(own + COORDS) + place, mask=inside, other=0)
+    tl.store(buffer + tl.load(into) + place, found, mask=inside)
+    if block == 0:
+        tl.store(buffer + tl.load(into + 1), count)
 
 
 launch_numbers, launch_leads = Launcher(_number_kernel), Launcher(_lead_kernel)
 launch_family, launch_search = Launcher(_family_kernel), Launcher(_search_kernel)
 launch_descend, launch_octants = Launcher(_descend_kernel), Launcher(_octants_kernel)
+launch_cells = Launcher(_cells_kernel)
 
 
 def blocks(count: int) -> tuple[int, int, int]:
