@@ -2,10 +2,12 @@
 
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from pytorch_lightning import Trainer
 
 from also_selfsup.checkpoints.reading import CheckpointError
 from also_selfsup.settings.files import load_settings
@@ -13,6 +15,7 @@ from also_selfsup.settings.limits import SettingsError
 from also_selfsup.settings.schema import Settings
 from also_selfsup.train_downstream_semseg import finetune
 from also_selfsup.train_selfsupervised import pretrain
+from also_selfsup.training.preemption import WithinEpoch
 from also_selfsup.training.pretraining import PretrainingModule
 
 Compose = Callable[..., Settings]
@@ -44,6 +47,25 @@ def test_what_does_not_fit_leaves_the_folder_as_it_was(tiny_settings: Compose) -
     with pytest.raises(CheckpointError, match=r"last\.ckpt: damaged or incomplete"):
         pretrain(tiny_settings(*SMALL, AUTO, "cfg.training.max_epochs=3"))
     assert config.read_bytes() == before
+
+
+def test_another_batch_size_within_an_epoch_is_refused_in_one_message(
+    tiny_settings: Compose, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = (*SMALL, ONE, "cfg.training.batch_size=1")
+    with monkeypatch.context() as patch:
+        patch.setattr(WithinEpoch, "_ends", stops_after_one_step)
+        with pytest.raises(SystemExit):
+            pretrain(tiny_settings(*small))
+    [last] = Path(tiny_settings().save_dir).rglob("last.ckpt")
+    before = last.read_bytes(), last.with_name("config.yaml").read_bytes()
+    with pytest.raises(SettingsError, match="after batch 1 of 2 of epoch 0, .* size 1; now it is 2"):
+        pretrain(tiny_settings(*small, AUTO, "cfg.training.batch_size=2"))
+    assert (last.read_bytes(), last.with_name("config.yaml").read_bytes()) == before
+
+
+def stops_after_one_step(self: WithinEpoch, trainer: Trainer, batch_idx: int) -> bool:
+    return trainer.global_step == 1
 
 
 def test_what_goes_on_tells_its_new_settings(tiny_settings: Compose) -> None:
