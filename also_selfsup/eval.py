@@ -9,7 +9,6 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import torch
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
@@ -25,6 +24,7 @@ from also_selfsup.settings.terminal import set_up_terminal
 from also_selfsup.training.building import segmentation_network, segmentation_transforms
 from also_selfsup.training.datamodule import whole_split_loader
 from also_selfsup.training.precision import arithmetic
+from also_selfsup.training.scoring import device_named
 
 
 def evaluate(options: argparse.Namespace, console: Console) -> None:
@@ -34,7 +34,7 @@ def evaluate(options: argparse.Namespace, console: Console) -> None:
     loader, dataset = whole_split_loader(settings, options.split, labels=not options.no_labels)
     net = segmentation_network(settings, class_count=len(dataset.class_names))
     load_network(net, options.ckpt)
-    device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device = device_named(options.device)
     folder: Path | None = options.save_predictions
     matrix = score_split(
         net.to(device),
@@ -83,9 +83,11 @@ def main() -> None:
     options = parse()
     set_up_terminal()
     try:
-        evaluate(options, Console())
+        evaluate(options, Console(markup=False))
     except UserError as error:
         sys.exit(f"error: {message(error)}")
+    except OSError as error:  # a folder that cannot be written
+        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

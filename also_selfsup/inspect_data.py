@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from also_selfsup.checkpoints.writing import explain_write_error
 from also_selfsup.reporting.inspection import examine, open_splits
 from also_selfsup.reporting.inspection_findings import Finding, findings
 from also_selfsup.reporting.inspection_page import CAPTION, numbers, sections, verdict, write_findings
@@ -23,11 +24,14 @@ SHORT = {"--labels": "cfg.inspect.labels=true", "max_scans=": "cfg.inspect.max_s
 def inspect(settings: Settings, console: Console) -> list[Finding]:
     """Read, judge, write, say."""
     splits = open_splits(settings)
+    folder = resolve_path(settings.save_dir) / "Inspection" / settings.name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)  # before all scans are read
+    except OSError as error:
+        raise explain_write_error(error, folder) from error
     for split in splits:
         examine(split, settings, console=console)
     found = findings(splits, settings)
-    folder = resolve_path(settings.save_dir) / "Inspection" / settings.name
-    folder.mkdir(parents=True, exist_ok=True)
     page = write_report(
         folder / "report.html",
         sections(splits, found, settings=settings, folder=folder),

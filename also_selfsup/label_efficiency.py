@@ -215,7 +215,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Entry of the command line; what a user can mend ends in one line."""
     words = parse(arguments)
     set_up_terminal()
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     try:
         study, overrides = read_study(words)
         recipes = [word.removeprefix("cfg=") for word in overrides if word.startswith("cfg=")]

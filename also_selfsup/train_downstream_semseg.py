@@ -50,7 +50,7 @@ def finetune(settings: Settings, *, quiet: bool = False, more: Sequence[Callback
     fit(trainer, module, data, run)
     if trainer.is_global_zero and not quiet:
         next_command = convert_command(run.last, downstream=True)
-        Console().print(closing_line(trainer, run, next_command), soft_wrap=True)
+        Console(markup=False).print(closing_line(trainer, run, next_command), soft_wrap=True)
     return run
 
 

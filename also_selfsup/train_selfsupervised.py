@@ -32,7 +32,7 @@ def pretrain(settings: Settings) -> Run:
     )
     fit(trainer, module, data, run)
     if trainer.is_global_zero:
-        Console().print(closing_line(trainer, run, convert_command(run.last)), soft_wrap=True)
+        Console(markup=False).print(closing_line(trainer, run, convert_command(run.last)), soft_wrap=True)
     return run
 
 

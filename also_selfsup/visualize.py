@@ -10,7 +10,6 @@ import sys
 from functools import partial
 from pathlib import Path
 
-import torch
 from rich.console import Console
 
 from also_selfsup.checkpoints.reading import read_checkpoint
@@ -26,6 +25,7 @@ from also_selfsup.settings.run import resolve_path
 from also_selfsup.settings.schema import Settings
 from also_selfsup.settings.terminal import set_up_terminal
 from also_selfsup.training.restoring import restore_pretraining
+from also_selfsup.training.scoring import device_named
 
 
 def visualize(options: argparse.Namespace, console: Console) -> None:
@@ -51,7 +51,7 @@ def show_space(
     settings: Settings, scan: Scan, *, options: argparse.Namespace, title: str, folder: Path, console: Console
 ) -> list[Path]:
     """Of pre-training: the space around the scan."""
-    module = restore_pretraining(settings, options.ckpt).to(_device(options))
+    module = restore_pretraining(settings, options.ckpt).to(device_named(options.device))
     corners = options.region or corners_around(scan, extent=settings.network.extent)
     region = make_region(corners, options.cell)
     space = explore(module, scan, region, planes=planes_of(region, scan), console=console)
@@ -65,7 +65,8 @@ def show_classes(
 ) -> list[Path]:
     """Of fine-tuning: the classes of the scan's points."""
     names = choose(DATASETS, settings.dataset_name, "cfg.dataset_name").classes().names
-    predicted = predict_classes(settings, scan, ckpt=options.ckpt, class_names=names, device=_device(options))
+    device = device_named(options.device)
+    predicted = predict_classes(settings, scan, ckpt=options.ckpt, class_names=names, device=device)
     return write_class_views(predicted, folder, title=title)
 
 
@@ -108,20 +109,6 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _device(options: argparse.Namespace) -> torch.device:
-    """The device asked for, or a GPU if there is one.
-
-    Raises:
-        UserError: There is no such device.
-    """
-    name = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        return torch.zeros(0, device=name).device
-    except (RuntimeError, AssertionError) as error:  # the latter of a build of torch without CUDA
-        said = str(error).splitlines()[0]
-        raise UserError(f"--device {name}: {said} Leave it out, or take cpu.") from error
-
-
 def _file_name(words: str) -> str:
     """Such as NuScenes_val_frame_0."""
     return re.sub(r"[^\w.-]+", "_", words).strip("_")
@@ -132,7 +119,7 @@ def main() -> None:
     options = parse()
     set_up_terminal()
     try:
-        visualize(options, Console())
+        visualize(options, Console(markup=False))
     except UserError as error:
         sys.exit(f"error: {message(error)}")
     except OSError as error:  # a folder that cannot be written

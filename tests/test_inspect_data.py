@@ -212,3 +212,13 @@ def test_a_problem_is_the_exit_status_of_the_script(settings_of: Callable[..., S
     said = done.stdout + done.stderr
     assert done.returncode == 1 and "1 problem to mend" in said, said
     assert f"{path.name}: the file is empty" in said
+
+
+def test_a_folder_that_cannot_be_written_is_named_before_the_scans_are_read(tmp_path: Path) -> None:
+    root = simulate(
+        tmp_path / "data", scenes={"train": 1, "verifying": 1}, frames_per_scene=1, azimuth_steps=60
+    )
+    (tmp_path / "file").touch()
+    settings = load("nuscenes", [*QUIET, f"cfg.dataset_root={root}", f"cfg.save_dir={tmp_path / 'file'}"])
+    with pytest.raises(UserError, match=r"Inspection/nuscenes: cannot be written"):
+        inspect(settings, silent())

@@ -27,8 +27,8 @@ def check(settings: Settings) -> Settings:
     _check_voxel_size(settings.network.voxel_size)
     _check_view(settings.network)
     _check_probes(settings)
-    _check_batch_limit("limit_train_batches", settings.trainer.limit_train_batches)
-    _check_batch_limit("limit_val_batches", settings.trainer.limit_val_batches)
+    _check_batch_limit("limit_train_batches", settings.trainer.limit_train_batches, least=1)
+    _check_batch_limit("limit_val_batches", settings.trainer.limit_val_batches, least=0)
     _check_together(settings)
     return settings
 
@@ -93,11 +93,14 @@ def _check_value(value: Any, key: str, metadata: Any) -> None:
         raise SettingsError(f"{key}={value}: must be above {metadata['above']}{unit} ({metadata['doc']}).")
 
 
-def _check_batch_limit(name: str, limit: Any) -> None:
-    if limit is None or (type(limit) is int and limit >= 0) or (type(limit) is float and 0 <= limit <= 1):
+def _check_batch_limit(name: str, limit: Any, *, least: int) -> None:
+    if limit is None or (type(limit) is int and limit >= least):
+        return
+    if type(limit) is float and 0 <= limit <= 1 and (limit > 0 or least == 0):
         return
     raise SettingsError(
-        f"cfg.trainer.{name}={limit}: a count of batches (0 or more), or a share of them (0.0 to 1.0)."
+        f"cfg.trainer.{name}={limit}: a count of batches ({least} or more), or a share of them "
+        f"({'above 0.0' if least else '0.0'} to 1.0)."
     )
 
 

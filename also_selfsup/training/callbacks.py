@@ -13,9 +13,26 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from also_selfsup.checkpoints.writing import write_atomically
 from also_selfsup.data.scan import Batch
 from also_selfsup.data.skip_log import SkipLog
+from also_selfsup.settings.files import save_settings
+from also_selfsup.settings.schema import Settings
 from also_selfsup.training.runs import BEST, LAST
 
 logger = logging.getLogger(__name__)
+
+
+class SettingsFile(Callback):
+    """Writes `config.yaml` when training begins: of a run that goes on, it tells the new settings only then.
+
+    Settings that a checkpoint does not fit must not take the place of those that it was trained with.
+    """
+
+    def __init__(self, settings: Settings, folder: Path) -> None:
+        self.settings, self.folder = settings, folder
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write it."""
+        if trainer.is_global_zero and self.folder.is_dir():
+            save_settings(self.settings, self.folder / "config.yaml")
 
 
 class Throughput(Callback):

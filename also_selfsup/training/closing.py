@@ -32,3 +32,10 @@ def preempted_line(stop: Preempted, run: Run) -> str:
         f"after batch {stop.batches} of epoch {stop.epoch}" if stop.batches else f"before epoch {stop.epoch}"
     )
     return f"Stopped by SIGTERM {done}, kept in {run.last}\nContinue: {resume_command(sys.argv)}"
+
+
+def interrupted_line(run: Run) -> str:
+    """Where a run that Ctrl-C ended goes on, and the command that continues it."""
+    kept = f"{run.last} is as it was written last" if run.last.is_file() else "no checkpoint was written yet"
+    hint = "SIGTERM would have kept the last step"
+    return f"Stopped by Ctrl-C: {kept} ({hint}).\nContinue: {resume_command(sys.argv)}"

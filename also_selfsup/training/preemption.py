@@ -67,6 +67,7 @@ class WithinEpoch(Checkpoint):
         self.asked = False  # to end
         self._written_at = 0.0
         self._writing = False
+        self._begun = False
 
     def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take over SIGTERM: a run that is asked to end so early does one step first."""
@@ -74,7 +75,7 @@ class WithinEpoch(Checkpoint):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take over SIGTERM, where no validation came before."""
-        self._written_at = time.monotonic()
+        self._written_at, self._begun = time.monotonic(), True
         self._take_over()
 
     def _take_over(self) -> None:
@@ -133,7 +134,7 @@ class WithinEpoch(Checkpoint):
         """
         if trainer.world_size > 1 or trainer.sanity_checking or not leaves_state_sound(exception):
             return
-        if not batches_done(trainer):
+        if not self._begun or not batches_done(trainer):  # a refused checkpoint brings its count along
             return
         try:
             self._write(trainer)

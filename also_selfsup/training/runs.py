@@ -44,7 +44,7 @@ class Run:
 
 
 def open_run(settings: Settings, *parts: str) -> Run:
-    """Choose the folder `save_dir/parts/version_k`, make it, and write config.yaml into it.
+    """Choose the folder `save_dir/parts/version_k`; make it, and write config.yaml into it, where it is new.
 
     `cfg.resume=auto` goes on in the newest version that has a last checkpoint; a path goes on in that
     checkpoint's folder; otherwise, and where auto finds none, a new version begins.
@@ -59,7 +59,8 @@ def open_run(settings: Settings, *parts: str) -> Run:
     try:
         folder = checkpoint.parent if checkpoint else _make_version(parent)
         remove_parts(folder)
-        save_settings(settings, folder / "config.yaml")
+        if checkpoint is None:  # the other one keeps its settings until training goes on: `SettingsFile`
+            save_settings(settings, folder / "config.yaml")
     except OSError as error:
         raise SettingsError(
             f"cfg.save_dir={settings.save_dir}: cannot write to {parent} ({error})."

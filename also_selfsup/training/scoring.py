@@ -7,6 +7,7 @@ from torch import Tensor
 
 from also_selfsup.checkpoints.pretrained import load_network
 from also_selfsup.evaluation.whole_split import score_split
+from also_selfsup.settings.names import UserError
 from also_selfsup.settings.schema import Settings
 from also_selfsup.training.building import segmentation_network, segmentation_transforms
 from also_selfsup.training.datamodule import whole_split_loader
@@ -37,6 +38,20 @@ def score_weights(settings: Settings, weights: Path, *, split: str) -> tuple[Ten
         arithmetic=arithmetic(settings.precision, device),
     )
     return matrix.cpu(), dataset.class_names
+
+
+def device_named(name: str | None) -> torch.device:
+    """The device that an option `--device` asks for; None: a GPU if there is one.
+
+    Raises:
+        UserError: There is no such device.
+    """
+    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.zeros(0, device=name).device
+    except (RuntimeError, AssertionError) as error:  # the latter of a build of torch without CUDA
+        said = str(error).splitlines()[0]
+        raise UserError(f"--device {name}: {said} Leave it out, or take cpu.") from error
 
 
 def task_device(settings: Settings) -> torch.device:

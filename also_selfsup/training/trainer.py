@@ -4,7 +4,9 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning import Callback, LightningDataModule, LightningModule, Trainer
 from pytorch_lightning.callbacks import LearningRateMonitor, RichProgressBar, TQDMProgressBar
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
@@ -15,17 +17,19 @@ from also_selfsup.settings.limits import SettingsError
 from also_selfsup.settings.schema import Settings
 from also_selfsup.training.callbacks import (
     AtomicCheckpointIO,
+    SettingsFile,
     SkippedScans,
     Throughput,
     TimeLimit,
     checkpoint_callbacks,
 )
-from also_selfsup.training.closing import preempted_line
+from also_selfsup.training.closing import interrupted_line, preempted_line
 from also_selfsup.training.epoch_log import EpochLog
 from also_selfsup.training.faults import explain
 from also_selfsup.training.nan_guard import NanGuard
 from also_selfsup.training.precision import resolve_precision
 from also_selfsup.training.preemption import Preempted, WithinEpoch
+from also_selfsup.training.resuming import refuse_unresumable
 from also_selfsup.training.runs import LAST, Run
 
 
@@ -51,7 +55,8 @@ def build_trainer(
     options = settings.trainer
     loggers = _loggers(settings, folder)
     callbacks = [*_callbacks(settings, folder, monitor=monitor, logs=bool(loggers)), *more]
-    trainer = Trainer(
+    trainer = _trainer(
+        settings,
         default_root_dir=folder,
         accelerator=options.accelerator,
         devices=settings.num_device,
@@ -83,16 +88,24 @@ def fit(trainer: Trainer, module: LightningModule, data: LightningDataModule, ru
     """Train, from the run's checkpoint if it continues one; nothing in that file is executed.
 
     Raises:
-        SystemExit: After SIGTERM and a checkpoint, with the status of a process that it ended.
-        UserError: The disk is full, memory ran out, a scan is gone, a loss is NaN, ...
+        SystemExit: After SIGTERM and a checkpoint, or Ctrl-C, with the status of a process that it ended.
+        UserError: The disk is full, memory ran out, a scan is gone, a loss is NaN, ...; or the checkpoint is
+            damaged, or of another network.
     """
+    if run.checkpoint is not None:
+        refuse_unresumable(run.checkpoint, module, epochs=trainer.max_epochs or sys.maxsize)
     try:
         trainer.fit(module, datamodule=data, ckpt_path=run.checkpoint, weights_only=True)
     except Preempted as stop:
         if not trainer.is_global_zero:  # its status must not make the first process's launcher end that one
             sys.exit(0)
-        Console().print(preempted_line(stop, run), soft_wrap=True)
+        Console(markup=False).print(preempted_line(stop, run), soft_wrap=True)
         sys.exit(128 + signal.SIGTERM)
+    except SystemExit:  # Lightning's, which ends the process itself after Ctrl-C, and says nothing
+        if trainer.interrupted and trainer.is_global_zero:
+            Console(markup=False).print(interrupted_line(run), soft_wrap=True)
+            sys.exit(128 + signal.SIGINT)
+        raise
     except SIGTERMException:  # Lightning's, before the first step
         Console().print("Stopped by SIGTERM before the first step: nothing was lost.")
         sys.exit(128 + signal.SIGTERM)
@@ -100,6 +113,23 @@ def fit(trainer: Trainer, module: LightningModule, data: LightningDataModule, ru
         if (explained := explain(error, module, folder=run.folder)) is None:
             raise
         raise explained from error
+
+
+def _trainer(settings: Settings, **options: Any) -> Trainer:
+    """Lightning's Trainer.
+
+    Raises:
+        SettingsError: The machine has no such device, or Lightning no such strategy.
+    """
+    try:
+        return Trainer(**options)
+    except (MisconfigurationException, ValueError) as error:
+        asked = settings.trainer
+        raise SettingsError(
+            f"cfg.trainer.accelerator={asked.accelerator}, cfg.num_device={settings.num_device}, "
+            f"cfg.trainer.strategy={asked.strategy or 'null'}: not on this machine "
+            f"({str(error).splitlines()[0]}) The defaults, auto, 1 and null, run everywhere."
+        ) from error
 
 
 def _asking_less(trainer: Trainer) -> Trainer:
@@ -115,6 +145,7 @@ def _callbacks(settings: Settings, folder: Path, *, monitor: str, logs: bool) ->
     """What stands beside the loop in every run; `logs` says whether there is a logger to write to."""
     guard = NanGuard(folder, skip=settings.training.on_nan == "skip", seed=settings.seed)
     found: list[Callback] = [
+        SettingsFile(settings, folder),
         Throughput(),
         SkippedScans(),
         EpochLog(folder),

@@ -32,6 +32,7 @@ TYPES = {
     "cfg.network.voxel_size=abc": "cfg.network.voxel_size=abc: a length above 0 m",
     "cfg.network.voxel_size=[0.1,0.1]": "cfg.network.voxel_size=[0.1, 0.1]: a length above 0 m, or three",
     "cfg.trainer.limit_train_batches=few": "cfg.trainer.limit_train_batches=few: a count of batches",
+    "cfg.trainer.limit_train_batches=0": "cfg.trainer.limit_train_batches=0: a count of batches (1 or more)",
     "cfg.save_dir=${oc.env:NO_SUCH_VARIABLE}": "cfg.save_dir: KeyError raised while resolving interpolation: "
     "\"Environment variable 'NO_SUCH_VARIABLE' not found\"",
     "cfg.downstream.checkpoint_name=epoch=3.ckpt": "cfg.downstream.checkpoint_name=epoch=3.ckpt: "

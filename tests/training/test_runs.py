@@ -8,8 +8,10 @@ import pytest
 
 from also_selfsup.settings.files import load_settings
 from also_selfsup.settings.limits import SettingsError
+from also_selfsup.settings.names import UserError
 from also_selfsup.settings.schema import Settings
 from also_selfsup.training.runs import open_run
+from also_selfsup.training.scoring import device_named
 
 
 def settings_in(folder: Path, resume: str | None = None) -> Settings:
@@ -56,3 +58,9 @@ def test_started_processes_join_the_first_one(
     first = open_run(tiny_settings(), "x").folder
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert open_run(tiny_settings(), "x").folder == first
+
+
+def test_a_device_that_is_not_there_is_named() -> None:
+    assert device_named("cpu").type == "cpu"
+    with pytest.raises(UserError, match=r"--device abacus: .* Leave it out, or take cpu"):
+        device_named("abacus")

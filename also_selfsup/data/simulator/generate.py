@@ -69,7 +69,7 @@ def simulate(
     version = next(iter(writer.versions)) if version is None else version
     shares = choose(writer.versions, version, f"version of {layout}")
     counts = dict(scenes) if isinstance(scenes, Mapping) else spread(scenes, shares)
-    numbers = {"frames_per_scene": frames_per_scene, "azimuth_steps": azimuth_steps or 1, "workers": workers}
+    numbers = {"frames_per_scene": frames_per_scene, "azimuth_steps": azimuth_steps, "workers": workers}
     _refuse_below_one({**numbers, "scenes": sum(counts.values())})
     model = (choose(SENSORS, sensor, "sensor") if sensor else writer.sensor).with_columns(azimuth_steps)
     names = [name for split, count in counts.items() for name in writer.names(split, count, version=version)]
@@ -83,9 +83,9 @@ def simulate(
     return root
 
 
-def _refuse_below_one(numbers: Mapping[str, int]) -> None:
+def _refuse_below_one(numbers: Mapping[str, int | None]) -> None:
     for name, number in numbers.items():
-        if number < 1:
+        if number is not None and number < 1:
             raise ValueError(f"{name}={number}: must be at least 1.")
 
 

@@ -58,6 +58,7 @@ def test_only_an_earlier_simulation_is_overwritten(tmp_path: Path) -> None:
         ({"scenes": {"val": 151}}, "val has 150 scenes, 151 were asked for"),
         ({"scenes": 0}, "scenes=0"),
         ({"frames_per_scene": 0}, "frames_per_scene=0"),
+        ({"azimuth_steps": 0}, "azimuth_steps=0"),
         ({"workers": 0}, "workers=0"),
     ],
 )
