@@ -115,27 +115,36 @@ class _Replay(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        recording: Recording = ctx.recording
+        # Let go of: the loss of a step outlives it, and a recording that is given up holds gigabytes.
+        recording, ctx.recording = ctx.recording, None
         token: Token = ctx.token
-        if token.done or recording.latest() is not token:
+        if recording is None or token.done or recording.latest() is not token:
             raise RuntimeError(
                 "A recorded forward pass can be gone back through once, before the next one: set "
                 "cfg.trainer.cuda_graphs=false for other uses."
             )
         token.done = True
-        for parameter, gradient in zip(recording.parameters, recording.gradients, strict=True):
-            kept = parameter.grad  # gradients that are still being added up must not be written over
-            if kept is not None and gradient is not None and kept.data_ptr() == gradient.data_ptr():
-                parameter.grad = kept.clone()
+        before = _set_apart(recording)
         recording.grad.copy_(grad)
         recording.backward.replay()
         if not ctx.stored:
             return (None, None, None, None, *(g if g is None else g.detach() for g in recording.gradients))
-        for parameter, gradient in zip(recording.parameters, recording.gradients, strict=True):
+        for parameter, gradient, kept in zip(recording.parameters, recording.gradients, before, strict=True):
             if gradient is not None:
-                kept = parameter.grad
                 parameter.grad = gradient if kept is None else kept.add_(gradient)
         return None, None, None, None, None
+
+
+def _set_apart(recording: Recording) -> list[Tensor | None]:
+    """The parameters' gradients so far; those in the recording's memory, which still add up, are copied."""
+    before = [parameter.grad for parameter in recording.parameters]
+    for row, kept in enumerate(before):
+        if kept is None:
+            continue
+        gradient = recording.gradients[row]
+        if gradient is not None and kept.data_ptr() == gradient.data_ptr():
+            recording.parameters[row].grad = before[row] = kept.clone()
+    return before
 
 
 def _records_now(feats: Tensor) -> bool:
