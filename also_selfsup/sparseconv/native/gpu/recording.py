@@ -38,6 +38,7 @@ class Recorder:
         self.recording: Recording | None = None
         self.warm = False
         self._structure: Structure | None = None
+        self._whole: bool | None = None
 
     def __reduce__(self) -> tuple[type[Recorder], tuple[()]]:
         """A copy of a network records its own passes."""
@@ -59,7 +60,18 @@ class Recorder:
         if found is None:
             self._structure = Structure(network)
             found = self._structure.trained_whole()
+        self._whole = found
         return self._structure.parameters if found and self._structure else None
+
+    def expects(self, network: nn.Module) -> bool:
+        """Whether passes to come will be recorded ones, as it seems: what tables are given room for.
+
+        `run` looks at the whole network in every step; this goes by what it found. A wrong answer costs some
+        batches their recorded pass, or memory.
+        """
+        if not self._whole:
+            self.trained_whole(network)
+        return network.training and bool(self._whole)
 
     def run(self, network: nn.Module, step: Pass, feats: Tensor, *, tables: Tables) -> Tensor:
         """step(feats, tables), with gradients of the network's parameters.
@@ -161,7 +173,7 @@ def _records_now(feats: Tensor) -> bool:
 
 def _key(parameters: list[nn.Parameter], feats: Tensor) -> Any:
     """What has to be the same for a recording to hold."""
-    places = tuple(parameter.data_ptr() for parameter in parameters)
+    places = tuple(map(Tensor.data_ptr, parameters))
     return places, feats.dtype, feats.shape[1], torch.get_autocast_dtype("cuda")
 
 
