@@ -23,6 +23,7 @@ from also_selfsup.training.callbacks import (
     checkpoint_callbacks,
 )
 from also_selfsup.training.closing import preempted_line
+from also_selfsup.training.collector import SparingCollector
 from also_selfsup.training.epoch_log import EpochLog
 from also_selfsup.training.faults import explain
 from also_selfsup.training.nan_guard import NanGuard
@@ -125,6 +126,7 @@ def _callbacks(settings: Settings, folder: Path, *, monitor: str, logs: bool) ->
     """What stands beside the loop in every run; `logs` says whether there is a logger to write to."""
     guard = NanGuard(folder, skip=settings.training.on_nan == "skip", seed=settings.seed)
     found: list[Callback] = [
+        SparingCollector(),
         Throughput(),
         SkippedScans(),
         EpochLog(folder),
