@@ -124,7 +124,12 @@ def _asking_less(trainer: Trainer) -> Trainer:
 
 def _callbacks(settings: Settings, folder: Path, *, monitor: str, logs: bool) -> list[Callback]:
     """What stands beside the loop in every run; `logs` says whether there is a logger to write to."""
-    guard = NanGuard(folder, skip=settings.training.on_nan == "skip", seed=settings.seed)
+    guard = NanGuard(
+        folder,
+        skip=settings.training.on_nan == "skip",
+        seed=settings.seed,
+        logged_every=settings.trainer.log_every_n_steps,
+    )
     found: list[Callback] = [
         SparingCollector(),
         Throughput(),
