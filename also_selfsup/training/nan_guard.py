@@ -123,9 +123,8 @@ class NanGuard(Callback):
         self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
     ) -> None:
         """Look at the gradient, which is the same in all processes, and have the update left out."""
-        gradients = [
-            p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None
-        ]
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        gradients = [grad for parameter in parameters if (grad := parameter.grad) is not None]
         # A scaler does the same, and infinite gradients are its daily work.
         if not gradients or scales_gradients(trainer):
             return
