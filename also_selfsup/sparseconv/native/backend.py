@@ -138,12 +138,12 @@ class NativeBackend(Backend):
         step: Callable[[Voxels], Tensor],
         feats: Tensor,
         *,
-        coords: Tensor,
+        coords: Callable[[], Tensor],
         prepared: Prepared | None = None,
     ) -> Tensor:
         """The pass; recorded if there is a recorder."""
         if prepared is None:
-            return step(self.voxels(feats, coords))
+            return step(self.voxels(feats, coords()))
 
         def on_tables(feats: Tensor, tables: Tables) -> Tensor:
             self.shadows.begin()
