@@ -1,7 +1,7 @@
 """Between network results and the optimiser: named losses, weighted and added."""
 
 from collections.abc import Callable, Mapping
-from functools import reduce
+from functools import lru_cache, reduce
 from inspect import signature
 from operator import add
 from typing import Any
@@ -59,11 +59,17 @@ def weighted_sum(
 
 def _arguments(loss: Callable[..., Any], fields: Mapping[str, Any], *, name: str) -> dict[str, Any]:
     """Pick a loss's arguments from the fields by their names."""
-    wanted = list(signature(loss).parameters)
+    wanted = _names(loss)
     absent = [field for field in wanted if field not in fields]
     if absent:
         raise KeyError(f"loss {name!r} needs {', '.join(absent)}; there are {', '.join(sorted(fields))}")
     return {field: fields[field] for field in wanted}
+
+
+@lru_cache
+def _names(loss: Callable[..., Any]) -> tuple[str, ...]:
+    """Its arguments' names, which Python takes as long to find as to launch a kernel."""
+    return tuple(signature(loss).parameters)
 
 
 def at_least_single(values: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ Letters: N points, V voxels, C channels, L latents (or classes) per point.
 """
 
 from abc import ABC, abstractmethod
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -70,10 +71,12 @@ class Backbone(Encoder):
         Returns:
             `latents` (N, L).
         """
-        coords, voxel_id = _cells(batch), batch["voxel_to_pc_id"]
+        voxel_id = batch["voxel_to_pc_id"]
         prepared = batch["prepared"] if "prepared" in batch else in_turn(self.prepare(batch))["prepared"]
         voxel_x = batch["voxel_x"].to(self.classifier[0].weight.dtype)
-        latents = self.backend.run(self, self._latents, voxel_x, coords=coords, prepared=prepared)
+        latents = self.backend.run(
+            self, self._latents, voxel_x, coords=partial(_cells, batch), prepared=prepared
+        )
         return {"latents": self.backend.spread(latents, voxel_id, prepared=prepared)}
 
     def prepare(self, batch: dict[str, Any]) -> Steps[dict[str, Any]]:

@@ -217,12 +217,16 @@ def _gather(pulls: Tensor, by_support: _BySupport, *, support_count: int) -> tup
     return out, partial.sum(dim=0)
 
 
-@lru_cache(maxsize=8)
 def _edges(support_count: int, device: torch.device) -> Tensor:
     """The first support of each block, and M."""
     blocks = -(-support_count // SUPPORTS)
-    edges = torch.arange(blocks + 1, dtype=torch.int32, device=device) * SUPPORTS
-    return edges.clamp_(max=support_count)
+    # M is another one in each batch: what is kept is for whole thousands of blocks.
+    return _block_starts(-(-(blocks + 1) // 1024) * 1024, device)[: blocks + 1].clamp(max=support_count)
+
+
+@lru_cache(maxsize=8)
+def _block_starts(blocks: int, device: torch.device) -> Tensor:
+    return torch.arange(blocks, dtype=torch.int32, device=device) * SUPPORTS
 
 
 @lru_cache

@@ -152,7 +152,7 @@ class Backend(Protocol):
         step: Callable[[Voxels], Tensor],
         feats: Tensor,
         *,
-        coords: Tensor,
+        coords: Callable[[], Tensor],
         prepared: Any = None,
     ) -> Tensor:
         """A network's pass: (V, C) features to (V or more, L) latents; rows beyond V mean nothing.
@@ -161,10 +161,10 @@ class Backend(Protocol):
             network: Whose pass it is; a backend may record it, as long as its parameters stay where they are.
             step: The pass.
             feats: (V, C).
-            coords: (V, 4).
+            coords: Makes (V, 4), which a prepared pass does not need.
             prepared: What `prepare` said of these cells.
         """
-        return step(self.voxels(feats, coords))
+        return step(self.voxels(feats, coords()))
 
     def spread(self, latents: Tensor, voxel_id: Tensor, *, prepared: Any = None) -> Tensor:
         """Latents (V or more, L) of the voxels to the points, (N, L)."""

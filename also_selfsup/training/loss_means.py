@@ -36,9 +36,12 @@ class LossMeans(Metric):
         """
         self.expect(list(losses))
         counted = torch.isfinite(losses["total"].detach())
-        for name, value in losses.items():
-            added = torch.where(counted, at_least_single(value.detach()) * scans, 0.0)
-            setattr(self, f"sum/{name}", getattr(self, f"sum/{name}") + added)
+        # All in one tensor: a launch for each number holds up the host.
+        values = torch.stack([at_least_single(value.detach()) for value in losses.values()])
+        before = torch.stack([getattr(self, f"sum/{name}") for name in losses])
+        sums = before + torch.where(counted, values * scans, 0.0)
+        for name, value in zip(losses, sums.unbind(), strict=True):
+            setattr(self, f"sum/{name}", value)
         self.scans = self.scans + counted * scans
 
     def compute(self) -> dict[str, Tensor]:

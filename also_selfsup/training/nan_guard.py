@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 # Steps between a device's answer and the host's look at it; on the CPU it is there at once.
 LAG = 2
+# Batches between two looks of a progress bar. Noting a figure takes Lightning as long as launching a loss.
+SHOWN_EVERY = 10
 # So many unsound steps in a row end a run that skips them: nothing is learnt any more.
 MOST_IN_A_ROW = 10
 # So many batches are kept for inspection.
@@ -81,17 +83,21 @@ class Step:
 class NanGuard(Callback):
     """Leaves out each update by an unsound gradient, restores the statistics of its batch-norms, and tells.
 
-    Logs `loss`, of the newest step that the host has looked at.
+    Logs `loss`, of the newest step that the host has looked at, where a logger or a progress bar shows it.
 
     Args:
         folder: Of the run; takes the batches of such steps.
         skip: Go on after such a step instead of ending the run.
         seed: Of the run, for the message.
         lag: Steps after which the host looks; None: by the device.
+        logged_every: Optimiser steps after which loggers take figures.
     """
 
-    def __init__(self, folder: Path, *, skip: bool, seed: int, lag: int | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, skip: bool, seed: int, lag: int | None = None, logged_every: int = 1
+    ) -> None:
         self.folder, self.skip, self.seed, self.lag = folder, skip, seed, lag
+        self.logged_every = logged_every
         self._steps: deque[Step] = deque()
         self._batches: list[Batch] = []
         self._unsound: Tensor | None = None
@@ -117,9 +123,8 @@ class NanGuard(Callback):
         self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
     ) -> None:
         """Look at the gradient, which is the same in all processes, and have the update left out."""
-        gradients = [
-            p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None
-        ]
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        gradients = [grad for parameter in parameters if (grad := parameter.grad) is not None]
         # A scaler does the same, and infinite gradients are its daily work.
         if not gradients or scales_gradients(trainer):
             return
@@ -146,8 +151,14 @@ class NanGuard(Callback):
             self._steps.append(Step(trainer.current_epoch, batch_idx, self._batches, answer, kept))
             self._batches, self._unsound = [], None
         self.settle(trainer, most=0 if trainer.is_last_batch else self.lag or 0)
-        if self.loss is not None:  # here it is on the host: shown from the device, every step would wait
+        # Here it is on the host: shown from the device, every step would wait.
+        if self.loss is not None and self._shows(trainer, batch_idx):
             pl_module.log("loss", torch.tensor(self.loss), prog_bar=True, batch_size=1)
+
+    def _shows(self, trainer: Trainer, batch_idx: int) -> bool:
+        """Whether a logger or a progress bar takes the figures behind this batch."""
+        logged = trainer.global_step % self.logged_every == 0 or trainer.should_stop
+        return logged or trainer.is_last_batch or (batch_idx + 1) % SHOWN_EVERY == 0
 
     def settle(self, trainer: Trainer, *, most: int = 0) -> None:
         """Look at all steps but the newest `most`: before a checkpoint, at all."""

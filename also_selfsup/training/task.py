@@ -20,7 +20,7 @@ from also_selfsup.settings.schema import Settings
 from also_selfsup.training.loss_means import LossMeans
 from also_selfsup.transforms.pending import Steps, each_within
 from also_selfsup.transforms.pipeline import PretrainingTransforms, SegmentationTransforms
-from also_selfsup.transforms.randomness import step_generator
+from also_selfsup.transforms.randomness import seed_torch, step_generator
 
 Stage = Literal["train", "val"]
 # In a checkpoint: sums over the steps of its epoch, which may be unfinished.
@@ -145,7 +145,7 @@ class TaskModule(LightningModule, ABC):
         self.batch_sizes = f"{len(batch['names'])} scans of {batch['pos'].shape[0]} points in all"
         generator = batch.get("generator") or self.generator(batch_idx, training=training)
         if training:
-            torch.manual_seed(generator.initial_seed())  # for dropout
+            seed_torch(generator.initial_seed(), self.device)  # for dropout
         fields = self.predict(batch, generator, training=training)
         losses = self.losses(fields, share=self.share if training else None)
         self.count(fields, self._metrics(stage))

@@ -3,6 +3,7 @@
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning import Callback, LightningDataModule, LightningModule, Trainer
 from pytorch_lightning.callbacks import LearningRateMonitor, RichProgressBar, TQDMProgressBar
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
+from pytorch_lightning.profilers import PassThroughProfiler
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from rich.console import Console
 
@@ -24,6 +26,7 @@ from also_selfsup.training.callbacks import (
     checkpoint_callbacks,
 )
 from also_selfsup.training.closing import interrupted_line, preempted_line
+from also_selfsup.training.collector import SparingCollector
 from also_selfsup.training.epoch_log import EpochLog
 from also_selfsup.training.faults import explain
 from also_selfsup.training.nan_guard import NanGuard
@@ -31,6 +34,16 @@ from also_selfsup.training.precision import resolve_precision
 from also_selfsup.training.preemption import Preempted, WithinEpoch
 from also_selfsup.training.resuming import refuse_unresumable
 from also_selfsup.training.runs import LAST, Run
+
+
+class _Unprofiled(PassThroughProfiler):
+    """Times nothing: Lightning's own makes a generator for each hook of each callback, 75 a step."""
+
+    _nothing = nullcontext()
+
+    def profile(self, action_name: str) -> AbstractContextManager[None]:  # type: ignore[override]
+        """A context that does nothing."""
+        return self._nothing
 
 
 def build_trainer(
@@ -64,6 +77,7 @@ def build_trainer(
         strategy=options.strategy or ("ddp" if settings.num_device * options.num_nodes > 1 else "auto"),
         precision=resolve_precision(settings.precision, options.accelerator),
         plugins=[AtomicCheckpointIO()],
+        profiler=_Unprofiled(),
         logger=loggers,
         callbacks=callbacks,
         max_epochs=epochs,
@@ -143,9 +157,15 @@ def _asking_less(trainer: Trainer) -> Trainer:
 
 def _callbacks(settings: Settings, folder: Path, *, monitor: str, logs: bool) -> list[Callback]:
     """What stands beside the loop in every run; `logs` says whether there is a logger to write to."""
-    guard = NanGuard(folder, skip=settings.training.on_nan == "skip", seed=settings.seed)
+    guard = NanGuard(
+        folder,
+        skip=settings.training.on_nan == "skip",
+        seed=settings.seed,
+        logged_every=settings.trainer.log_every_n_steps,
+    )
     found: list[Callback] = [
         SettingsFile(settings, folder),
+        SparingCollector(),
         Throughput(),
         SkippedScans(),
         EpochLog(folder),

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from pytorch_lightning import Callback
+from pytorch_lightning.loggers.logger import DummyLogger
 from torch import Tensor
 
 from also_selfsup.data.scan import Batch
@@ -130,11 +131,46 @@ def test_a_late_look_restores_what_was_before(tiny_settings: Callable[..., Setti
 def test_the_loss_is_shown_whole_where_several_batches_make_a_step(tmp_path: Path) -> None:
     shown: list[float] = []
     module: Any = SimpleNamespace(log=lambda name, value, **how: shown.append(float(value)))
-    trainer: Any = SimpleNamespace(accumulate_grad_batches=4, is_last_batch=False, current_epoch=0)
+    trainer: Any = SimpleNamespace(
+        accumulate_grad_batches=4, is_last_batch=False, current_epoch=0, global_step=0
+    )
     guard = NanGuard(tmp_path, skip=False, seed=0, lag=0)
     for batch_idx in range(8):  # Lightning has divided by four
         guard.on_train_batch_end(trainer, module, {"loss": torch.tensor(2.0)}, {"names": ["a"]}, batch_idx)
     assert shown == [8.0] * 5
+
+
+class Figures(DummyLogger):
+    """Keeps what is logged in steps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.losses: dict[int, float] = {}
+
+    def log_metrics(self, metrics: dict[str, float], step: int) -> None:
+        if "loss" in metrics:
+            self.losses[step] = metrics["loss"]
+
+
+def test_losses_are_logged_where_a_logger_takes_them(
+    tiny_settings: Callable[..., Settings], tmp_path: Path
+) -> None:
+    settings = tiny_settings(*SMALL, "cfg.trainer.log_every_n_steps=3")
+    module, figures, asked = PretrainingModule(settings), Figures(), []
+    trainer = build_trainer(settings, tmp_path, epochs=3, val_interval=1, monitor="val/iou")
+    trainer.loggers = [figures]
+    losses: list[float] = []
+
+    class Beside(Callback):
+        def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, *batch: Any) -> None:
+            losses.append(float(outputs["loss"]))
+
+    trainer.callbacks.append(Beside())
+    log = module.log
+    module.log = lambda name, *rest, **how: (asked.append(name), log(name, *rest, **how))  # type: ignore
+    fit(trainer, module, LidarDataModule(settings, labels=False), Run(tmp_path, None))
+    assert len(losses) == 6 and figures.losses == {2: losses[2], 5: losses[5]}
+    assert asked.count("loss") == 4, "behind steps 3 and 6, and where a bar is full: 2, 4 and 6"
 
 
 def test_copies_of_buffers_go_back_to_any_of_the_last() -> None:

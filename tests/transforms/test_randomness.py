@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import stats
 
-from also_selfsup.transforms.randomness import random_bits, random_order, step_generator
+from also_selfsup.transforms.randomness import random_bits, random_order, seed_torch, step_generator
 
 
 def draw(**numbers: int) -> list[int]:
@@ -28,6 +28,19 @@ def test_every_place_has_a_stream_of_its_own() -> None:
 def test_negative_numbers_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} is -1"):
         draw(**{name: -1})
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta", "cuda"])
+def test_dropout_is_seeded_as_torch_does(device: str) -> None:
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    seed = step_generator(seed=3, epoch=1, rank=0, step=2, device="cpu").initial_seed()
+    numbers = []
+    for begin in (torch.manual_seed, lambda seed: seed_torch(seed, torch.device(device))):
+        torch.rand(3, device="cuda" if device == "cuda" else "cpu")
+        begin(seed)  # type: ignore[no-untyped-call]
+        numbers.append([torch.rand(3), torch.rand(3, device="cuda" if device == "cuda" else "cpu").cpu()])
+    assert torch.equal(torch.stack(numbers[0]), torch.stack(numbers[1]))
 
 
 @pytest.mark.parametrize("bits", [1, 13, 40, 62])

@@ -124,8 +124,8 @@ class NativeBackend(Backend):
         from also_selfsup.sparseconv.native.gpu.pyramid import build_tables
 
         def room(sizes: Sizes) -> Sizes:
-            trains = self.recorder is not None and self.recorder.trained_whole(network) is not None
-            return self.recorder.make_room(sizes) if self.recorder and trains else sizes
+            expected = self.recorder is not None and self.recorder.expects(network)
+            return self.recorder.make_room(sizes) if self.recorder and expected else sizes
 
         tables = yield from build_tables(coords.int().contiguous(), depth=halvings, room=room)
         if tables is None:
@@ -138,12 +138,12 @@ class NativeBackend(Backend):
         step: Callable[[Voxels], Tensor],
         feats: Tensor,
         *,
-        coords: Tensor,
+        coords: Callable[[], Tensor],
         prepared: Prepared | None = None,
     ) -> Tensor:
         """The pass; recorded if there is a recorder."""
         if prepared is None:
-            return step(self.voxels(feats, coords))
+            return step(self.voxels(feats, coords()))
 
         def on_tables(feats: Tensor, tables: Tables) -> Tensor:
             self.shadows.begin()

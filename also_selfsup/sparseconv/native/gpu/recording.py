@@ -38,6 +38,7 @@ class Recorder:
         self.recording: Recording | None = None
         self.warm = False
         self._structure: Structure | None = None
+        self._whole: bool | None = None
 
     def __reduce__(self) -> tuple[type[Recorder], tuple[()]]:
         """A copy of a network records its own passes."""
@@ -59,7 +60,18 @@ class Recorder:
         if found is None:
             self._structure = Structure(network)
             found = self._structure.trained_whole()
+        self._whole = found
         return self._structure.parameters if found and self._structure else None
+
+    def expects(self, network: nn.Module) -> bool:
+        """Whether passes to come will be recorded ones, as it seems: what tables are given room for.
+
+        `run` looks at the whole network in every step; this goes by what it found. A wrong answer costs some
+        batches their recorded pass, or memory.
+        """
+        if not self._whole:
+            self.trained_whole(network)
+        return network.training and bool(self._whole)
 
     def run(self, network: nn.Module, step: Pass, feats: Tensor, *, tables: Tables) -> Tensor:
         """step(feats, tables), with gradients of the network's parameters.
@@ -115,27 +127,36 @@ class _Replay(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        recording: Recording = ctx.recording
+        # Let go of: the loss of a step outlives it, and a recording that is given up holds gigabytes.
+        recording, ctx.recording = ctx.recording, None
         token: Token = ctx.token
-        if token.done or recording.latest() is not token:
+        if recording is None or token.done or recording.latest() is not token:
             raise RuntimeError(
                 "A recorded forward pass can be gone back through once, before the next one: set "
                 "cfg.trainer.cuda_graphs=false for other uses."
             )
         token.done = True
-        for parameter, gradient in zip(recording.parameters, recording.gradients, strict=True):
-            kept = parameter.grad  # gradients that are still being added up must not be written over
-            if kept is not None and gradient is not None and kept.data_ptr() == gradient.data_ptr():
-                parameter.grad = kept.clone()
+        before = _set_apart(recording)
         recording.grad.copy_(grad)
         recording.backward.replay()
         if not ctx.stored:
             return (None, None, None, None, *(g if g is None else g.detach() for g in recording.gradients))
-        for parameter, gradient in zip(recording.parameters, recording.gradients, strict=True):
+        for parameter, gradient, kept in zip(recording.parameters, recording.gradients, before, strict=True):
             if gradient is not None:
-                kept = parameter.grad
                 parameter.grad = gradient if kept is None else kept.add_(gradient)
         return None, None, None, None, None
+
+
+def _set_apart(recording: Recording) -> list[Tensor | None]:
+    """The parameters' gradients so far; those in the recording's memory, which still add up, are copied."""
+    before = [parameter.grad for parameter in recording.parameters]
+    for row, kept in enumerate(before):
+        if kept is None:
+            continue
+        gradient = recording.gradients[row]
+        if gradient is not None and kept.data_ptr() == gradient.data_ptr():
+            recording.parameters[row].grad = before[row] = kept.clone()
+    return before
 
 
 def _records_now(feats: Tensor) -> bool:
@@ -152,7 +173,7 @@ def _records_now(feats: Tensor) -> bool:
 
 def _key(parameters: list[nn.Parameter], feats: Tensor) -> Any:
     """What has to be the same for a recording to hold."""
-    places = tuple(parameter.data_ptr() for parameter in parameters)
+    places = tuple(map(Tensor.data_ptr, parameters))
     return places, feats.dtype, feats.shape[1], torch.get_autocast_dtype("cuda")
 
 
