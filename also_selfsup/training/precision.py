@@ -22,6 +22,8 @@ def resolve_precision(precision: str, accelerator: str) -> Any:
 def arithmetic(precision: str, device: torch.device) -> Callable[[], AbstractContextManager[Any]]:
     """What a network runs within where no Trainer is: the mixed precision of `cfg.precision`, or nothing.
 
+    Weights that are read from a file are float32, so 64-true is float32 here.
+
     Args:
         precision: As in the settings.
         device: Of the network.

@@ -41,17 +41,20 @@ def score_weights(settings: Settings, weights: Path, *, split: str) -> tuple[Ten
 
 
 def device_named(name: str | None) -> torch.device:
-    """The device that an option `--device` asks for; None: a GPU if there is one.
+    """The device that an option `--device` asks for, made the current one; None: a GPU if there is one.
 
     Raises:
         UserError: There is no such device.
     """
     name = name or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        return torch.zeros(0, device=name).device
+        device = torch.zeros(0, device=name).device
     except (RuntimeError, AssertionError) as error:  # the latter of a build of torch without CUDA
         said = str(error).splitlines()[0]
         raise UserError(f"--device {name}: {said} Leave it out, or take cpu.") from error
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # Triton launches where that is
+    return device
 
 
 def task_device(settings: Settings) -> torch.device:

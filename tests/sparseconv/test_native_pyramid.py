@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -15,6 +16,7 @@ from also_selfsup.sparseconv.native.gpu.layout import Sizes, Tables, layout_of
 from also_selfsup.sparseconv.native.gpu.plans import codes_of
 from also_selfsup.sparseconv.native.gpu.tiles import Work
 from also_selfsup.sparseconv.native.maps import submanifold_map
+from also_selfsup.transforms.pending import in_turn
 
 
 def arithmetic(present: Tensor, codes: Tensor, *, size: int = 64) -> float:
@@ -97,3 +99,13 @@ def test_parts_of_the_buffer_are_aligned_and_apart() -> None:
         assert last == begin + part.numel() - 1
         end = last + 1
     assert end <= layout.length
+
+
+@pytest.mark.parametrize("depth", [0, 6])
+def test_more_halvings_than_there_are_keys_for_are_refused(depth: int) -> None:
+    pytest.importorskip("triton")
+    from also_selfsup.sparseconv.native.gpu.pyramid import build_tables
+
+    coords = torch.zeros(1, 4, dtype=torch.int32)
+    with pytest.raises(ValueError, match=f"{depth} halvings"):
+        in_turn(build_tables(coords, depth=depth, room=lambda sizes: sizes))

@@ -13,6 +13,8 @@ from also_selfsup.sparseconv.native.gpu import recording
 from also_selfsup.sparseconv.native.gpu.capture import Pass, Recording
 from also_selfsup.sparseconv.native.gpu.layout import Sizes, Tables, layout_of
 from also_selfsup.sparseconv.native.gpu.recording import Recorder
+from also_selfsup.sparseconv.native.gpu.shadows import Shadows
+from also_selfsup.sparseconv.native.gpu.tiles import FEW_ROWS, SMALL_TILE
 
 ROWS = 6
 
@@ -34,7 +36,9 @@ class Case:
         self.made: list[ReferenceType[Recording]] = []
         self.alive_at_making: list[int] = []
 
-    def record(self, network: nn.Module, step: Pass, feats: Tensor, *, tables: Tables, key: Any) -> Recording:
+    def record(
+        self, network: nn.Module, step: Pass, feats: Tensor, *, tables: Tables, key: Any, shadows: Shadows
+    ) -> Recording:
         """As `capture.record` does, with gradients in memory that the next pass writes over."""
         self.alive_at_making.append(sum(one() is not None for one in self.made))
         layer, still = self.network, feats.clone()
@@ -59,7 +63,8 @@ class Case:
         self.recorder.room, layout = sizes, layout_of(sizes)
         tables = Tables(torch.zeros(layout.length, dtype=torch.int32), layout, sizes)
         step: Pass = lambda feats, tables: self.network(feats)  # noqa: E731
-        return self.recorder.run(self.network, step, feats, tables=tables).square().sum()
+        found = self.recorder.run(self.network, step, feats, tables=tables, shadows=Shadows())
+        return found.square().sum()
 
 
 @pytest.fixture
@@ -67,7 +72,7 @@ def case(monkeypatch: pytest.MonkeyPatch) -> Case:
     made = Case()
     monkeypatch.setattr(recording, "record", made.record)
     monkeypatch.setattr(recording, "_records_now", lambda feats: True)
-    made.recorder.warm = True
+    made.recorder.warm.add((SMALL_TILE,))
     return made
 
 
@@ -113,3 +118,27 @@ def test_a_pass_runs_as_it_is_while_a_recorded_one_waits(case: Case) -> None:
         case.network(batches.flatten(0, 1)).square().sum(), list(case.network.parameters())
     )
     torch.testing.assert_close([parameter.grad for parameter in case.network.parameters()], list(truth))
+
+
+def test_a_recording_outlives_batches_that_are_evaluated(case: Case) -> None:
+    """Their tables have layouts of their own, more than are kept."""
+    for epoch in range(3):
+        case.loss(torch.randn(ROWS, 3)).backward()
+        for number in range(10):
+            layout_of(Sizes((100 * (epoch + 1) + number,), (900,)))
+    assert len(case.made) == 1
+
+
+def test_a_new_parameter_over_the_same_memory_learns(case: Case) -> None:
+    case.loss(torch.randn(ROWS, 3)).backward()
+    case.network.weight = nn.Parameter(case.network.weight.data)
+    case.loss(torch.randn(ROWS, 3)).backward()
+    assert len(case.made) == 2 and case.network.weight.grad is not None
+
+
+def test_kernels_for_larger_tiles_are_compiled_before_they_are_recorded(case: Case) -> None:
+    rows = FEW_ROWS + 1
+    case.loss(torch.randn(rows, 3), rows=rows).backward()
+    assert not case.made
+    case.loss(torch.randn(rows, 3), rows=rows).backward()
+    assert len(case.made) == 1

@@ -40,15 +40,40 @@ def test_copies_follow_the_weights_in_one_go_a_pass() -> None:
         assert all(torch.equal(c, p.detach().to(BF16)) for c, p in zip(found, parameters, strict=True))
 
 
-def test_a_parameter_by_another_name_has_the_same_copy() -> None:
+def test_copies_are_lent_for_a_recording() -> None:
     shadows, parameters = Shadows(), kernels()
-    copies = [shadows.of(parameter, BF16) for parameter in parameters]
+    usual = [shadows.of(parameter, BF16) for parameter in parameters]
+    names = [parameter.detach().requires_grad_() for parameter in parameters]
+    with Calls() as calls, shadows.lending([*names, torch.ones(3)], BF16):
+        shadows.begin()
+        found = [shadows.of(name, BF16) for name in names]
+        turned = shadows.of(names[1].transpose(1, 2), BF16)  # the same memory and shape, another kernel
+    assert calls.names.count("_foreach_copy_") == 1
+    truth = [parameter.detach().to(BF16) for parameter in parameters]
+    assert all(torch.equal(copy, expected) for copy, expected in zip(found, truth, strict=True))
+    assert not {copy.data_ptr() for copy in found} & {copy.data_ptr() for copy in usual}
+    assert torch.equal(turned, truth[1].transpose(1, 2))
+    assert shadows.of(names[0], BF16) is not found[0]  # behind it nothing is lent
+
+
+def test_copies_made_for_inference_serve_training_later() -> None:
+    shadows, (parameter, *_) = Shadows(), kernels()
+    with torch.inference_mode():
+        shadows.of(parameter, BF16)
+    shadows.begin()
+    assert torch.equal(shadows.of(parameter, BF16), parameter.detach().to(BF16))
+
+
+def test_each_type_is_refreshed_when_it_is_asked_for() -> None:
+    shadows, (parameter, *_) = Shadows(), kernels()
+    half, single = shadows.of(parameter, torch.float16), shadows.of(parameter, BF16)
     shadows.begin()
     with torch.no_grad():
-        parameters[1].mul_(3)
-    names = [parameter.detach().requires_grad_() for parameter in parameters]
-    assert all(shadows.of(name, BF16) is copy for name, copy in zip(names, copies, strict=True))
-    assert torch.equal(copies[1], parameters[1].detach().to(BF16))
+        parameter.add_(1)
+    assert shadows.of(parameter, BF16) is single
+    assert torch.equal(single, parameter.detach().to(BF16))
+    assert not torch.equal(half, parameter.detach().half())
+    assert torch.equal(shadows.of(parameter, torch.float16), parameter.detach().half())
 
 
 def test_what_is_no_parameter_is_copied_each_time() -> None:

@@ -151,7 +151,7 @@ class NativeBackend(Backend):
 
         if self.recorder is None:  # tables without filling
             return on_tables(feats, prepared.tables)
-        return self.recorder.run(network, on_tables, feats, tables=prepared.tables)
+        return self.recorder.run(network, on_tables, feats, tables=prepared.tables, shadows=self.shadows)
 
     def spread(self, latents: Tensor, voxel_id: Tensor, *, prepared: Prepared | None = None) -> Tensor:
         """Latents of the voxels to the points."""

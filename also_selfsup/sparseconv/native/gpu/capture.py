@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from also_selfsup.sparseconv.native.gpu.aside import aside
 from also_selfsup.sparseconv.native.gpu.launch import compile_log
 from also_selfsup.sparseconv.native.gpu.layout import Tables
+from also_selfsup.sparseconv.native.gpu.shadows import Shadows
 
 Pass = Callable[[Tensor, Tables], Tensor]
 
@@ -72,8 +73,19 @@ class _Bound(nn.Module):
         return self.step(feats, tables)
 
 
-def record(network: nn.Module, step: Pass, feats: Tensor, *, tables: Tables, key: Any) -> Recording:
-    """Record both passes; nothing of them runs now."""
+def record(
+    network: nn.Module, step: Pass, feats: Tensor, *, tables: Tables, key: Any, shadows: Shadows
+) -> Recording:
+    """Record both passes; nothing of them runs now.
+
+    Args:
+        network: Whose parameters learn.
+        step: The pass.
+        feats: (V, C).
+        tables: Of a batch.
+        key: What the recording shall hold for.
+        shadows: Where the pass looks for its kernels in 16 bits.
+    """
     compile_log.tell()  # all kernels have run by now
     torch.cuda.empty_cache()  # a recording keeps its memory for itself: let it have what earlier passes left
     still, moved = feats.clone(), tables.moved(torch.empty_like(tables.buffer))
@@ -88,6 +100,7 @@ def record(network: nn.Module, step: Pass, feats: Tensor, *, tables: Tables, key
     with (
         torch.autocast("cuda", dtype, cache_enabled=False),
         torch.cuda.graph(forward, capture_error_mode=mode),
+        shadows.lending(list(own.values()), dtype),
     ):
         out = torch.func.functional_call(_Bound(network, step), own, (still, moved))
     grad = torch.zeros_like(out)

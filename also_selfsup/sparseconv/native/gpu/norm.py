@@ -165,7 +165,7 @@ def join(moments: Moments, norm: nn.BatchNorm1d, *, count: Tensor) -> Statistics
         (triton.cdiv(channels, JOINED), 1, 1),
         (
             moments.numbers, norm.weight, norm.bias, norm.running_mean, norm.running_var,
-            found if counted is None else counted, found, count, norm.eps, norm.momentum,
+            found if counted is None else counted, found, count, float(norm.eps), float(norm.momentum),
         ),
         constants={
             "C": channels, "T": moments.rows, "BG": 512, "BC": JOINED, "COUNTED": counted is not None,

@@ -21,8 +21,10 @@ from also_selfsup.sparseconv.native.gpu.plans import codes_of
 from also_selfsup.sparseconv.native.gpu.sources import sent, sources_of
 from also_selfsup.transforms.pending import Steps, read_later
 
-# Keys that sort the rows of all tables at once: the table's number above the bits of `codes_of`.
+# Keys that sort the rows of all tables at once: the table's number above the bits of `codes_of`. Of int32
+# they leave four bits for the 3 * depth + 1 tables.
 SEGMENT = 1 << CUBE
+DEEPEST = 5
 
 
 def build_tables(coords: Tensor, *, depth: int, room: Callable[[Sizes], Sizes]) -> Steps[Tables | None]:
@@ -30,12 +32,17 @@ def build_tables(coords: Tensor, *, depth: int, room: Callable[[Sizes], Sizes]) 
 
     Args:
         coords: (V, 4) int32 contiguous `[batch, x, y, z]`, no two rows alike, at least one; on a GPU.
-        depth: Halvings.
+        depth: Halvings, 1 to DEEPEST.
         room: Answers for which sizes there is to be room, given those of the batch.
 
     Returns:
         The tables; None for cells beyond this numbering (131,008 cells from the origin, 510 scans).
+
+    Raises:
+        ValueError: Too many halvings, or none.
     """
+    if not 1 <= depth <= DEEPEST:
+        raise ValueError(f"tables for {depth} halvings: there are keys for 1 to {DEEPEST}.")
     count, device = len(coords), coords.device
     numbers = torch.empty(count, dtype=torch.int64, device=device)
     grid = kernels.blocks(count)

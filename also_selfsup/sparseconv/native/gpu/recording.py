@@ -19,7 +19,9 @@ from torch.nn import functional
 
 from also_selfsup.sparseconv.native.gpu.capture import Pass, Recording, Token, record
 from also_selfsup.sparseconv.native.gpu.layout import Sizes, Tables
+from also_selfsup.sparseconv.native.gpu.shadows import Shadows
 from also_selfsup.sparseconv.native.gpu.structure import Structure, gradients_are_awaited, without_collector
+from also_selfsup.sparseconv.native.gpu.tiles import tile_size
 
 # Room beyond what was seen, and the step by which it grows: every growth is recorded anew.
 SLACK, STEP = 1.06, 2048
@@ -30,13 +32,15 @@ class Recorder:
     """Runs the passes of one network, recorded where that is possible.
 
     What is possible: training in 16 bits of a network all of whose parameters learn. The first pass of all
-    runs as it is, which compiles the kernels; the next one is recorded.
+    runs as it is, which compiles the kernels, as does the first with tiles of other sizes; the next one is
+    recorded.
     """
 
     def __init__(self) -> None:
         self.room = NOTHING
         self.recording: Recording | None = None
-        self.warm = False
+        # Rows of the tiles of each level for which all kernels have been compiled.
+        self.warm: set[tuple[int, ...]] = set()
         self._structure: Structure | None = None
         self._whole: bool | None = None
 
@@ -73,7 +77,9 @@ class Recorder:
             self.trained_whole(network)
         return network.training and bool(self._whole)
 
-    def run(self, network: nn.Module, step: Pass, feats: Tensor, *, tables: Tables) -> Tensor:
+    def run(
+        self, network: nn.Module, step: Pass, feats: Tensor, *, tables: Tables, shadows: Shadows
+    ) -> Tensor:
         """step(feats, tables), with gradients of the network's parameters.
 
         Args:
@@ -81,6 +87,7 @@ class Recorder:
             step: From features (V, C) and tables to (V, L), V as much as the tables have room for.
             feats: (rows of the batch, C); without gradient.
             tables: Of the batch.
+            shadows: Where the pass looks for its kernels in 16 bits.
 
         Returns:
             (V, L); in recorded passes valid until the next one.
@@ -90,16 +97,19 @@ class Recorder:
         # Tables may have been made while the network was evaluated, or before the room grew.
         if parameters is None or tables.layout.sizes != self.room:
             return step(padded, tables)
-        if not self.warm:
-            self.warm = True
+        tiles = tuple(map(tile_size, self.room.rows))
+        if tiles not in self.warm:
+            self.warm.add(tiles)
             return step(padded, tables)
-        key = _key(parameters, padded)
+        key = _key(parameters, padded, self.room)
         found = self.recording
-        if found is None or found.key != key or found.tables.layout is not tables.layout:
+        if found is None or found.key != key:
             _let_go(parameters)
             self.recording = found = None  # its memory is needed for the next one
             with without_collector():
-                self.recording = found = record(network, step, padded, tables=tables, key=key)
+                self.recording = found = record(
+                    network, step, padded, tables=tables, key=key, shadows=shadows
+                )
         if found.busy():
             return step(padded, tables)
         token = Token()
@@ -171,10 +181,11 @@ def _records_now(feats: Tensor) -> bool:
     )
 
 
-def _key(parameters: list[nn.Parameter], feats: Tensor) -> Any:
-    """What has to be the same for a recording to hold."""
+def _key(parameters: list[nn.Parameter], feats: Tensor, room: Sizes) -> Any:
+    """What has to be the same for a recording to hold; it keeps its parameters, so ids remain theirs."""
     places = tuple(map(Tensor.data_ptr, parameters))
-    return places, feats.dtype, feats.shape[1], torch.get_autocast_dtype("cuda")
+    kinds = feats.dtype, feats.shape[1], torch.get_autocast_dtype("cuda")
+    return tuple(map(id, parameters)), places, kinds, room
 
 
 def _let_go(parameters: list[nn.Parameter]) -> None:

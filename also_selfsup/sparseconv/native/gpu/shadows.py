@@ -5,7 +5,8 @@ Letters: K cells of a kernel, I input channels, O output channels, C channels.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -23,7 +24,9 @@ class Shadows:
     def __init__(self) -> None:
         self._copies: dict[torch.dtype, Any] = {}
         self._affine: WeakKeyDictionary[nn.BatchNorm1d, tuple[Tensor, Tensor]] = WeakKeyDictionary()
-        self._fresh_copies = self._fresh_norms = False
+        self._lent: dict[tuple[int, torch.dtype], Tensor] = {}
+        self._fresh: set[torch.dtype] = set()
+        self._fresh_norms = False
 
     def __reduce__(self) -> tuple[type[Shadows], tuple[()]]:
         """A copy of a network makes its own."""
@@ -31,23 +34,41 @@ class Shadows:
 
     def begin(self) -> None:
         """A new pass: weights may have changed in any way since the last one."""
-        self._fresh_copies = self._fresh_norms = False
+        self._fresh.clear()
+        self._fresh_norms = False
+
+    @contextmanager
+    def lending(self, parameters: Sequence[Tensor], dtype: torch.dtype) -> Iterator[None]:
+        """Within, kernels among these tensors have copies made here and now, all together.
+
+        A recorded pass has its own, in its own memory, and writes them anew each time it is replayed.
+        """
+        kernels = [parameter.detach() for parameter in parameters if parameter.dim() > 1]
+        copies = [torch.empty_like(kernel, dtype=dtype) for kernel in kernels]
+        if kernels:
+            torch._foreach_copy_(copies, kernels)
+        names = [(id(parameter), dtype) for parameter in parameters if parameter.dim() > 1]
+        self._lent = dict(zip(names, copies, strict=True))
+        try:
+            yield
+        finally:
+            self._lent = {}
 
     def of(self, kernel: Tensor, dtype: torch.dtype) -> Tensor:
-        """The kernel in that type, contiguous; not differentiable.
-
-        A parameter's copy keeps its place while the parameter keeps its own, in recorded passes too.
-        """
-        known = self._copies.setdefault(dtype, WeakTensorKeyDictionary())
-        parameter = kernel if isinstance(kernel, nn.Parameter) else _owner(kernel, known)
-        if parameter is None:  # made for this pass only
+        """The kernel in that type, contiguous; not differentiable."""
+        lent = self._lent.get((id(kernel), dtype))
+        if lent is not None:
+            return lent.contiguous()
+        if not isinstance(kernel, nn.Parameter):  # made for this pass only
             return kernel.detach().to(dtype).contiguous()
-        if not self._fresh_copies:
-            self._refresh_copies()
-        found: Tensor | None = known.get(parameter)
+        copies = self._copies.setdefault(dtype, WeakTensorKeyDictionary())
+        if dtype not in self._fresh:
+            self._refresh_copies(dtype)
+        found: Tensor | None = copies.get(kernel)
         if found is None or found.device != kernel.device or found.shape != kernel.shape:
-            found = kernel.detach().to(dtype, copy=True).contiguous()
-            known[parameter] = found
+            with torch.inference_mode(False):  # it may be refreshed where gradients are kept
+                found = kernel.detach().to(dtype, copy=True).contiguous()
+            copies[kernel] = found
         return found
 
     def affine_of(self, norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
@@ -76,19 +97,12 @@ class Shadows:
         self._fresh_norms = True
 
     @torch.no_grad()
-    def _refresh_copies(self) -> None:
-        for copies in self._copies.values():
-            pairs = [
-                (k, copy) for k, copy in copies.items() if k.device == copy.device and k.shape == copy.shape
-            ]
-            if pairs:
-                torch._foreach_copy_([copy for _, copy in pairs], [kernel for kernel, _ in pairs])
-        self._fresh_copies = True
-
-
-def _owner(kernel: Tensor, known: Mapping[Tensor, Tensor]) -> Tensor | None:
-    """The parameter that this is by another name: passes are recorded with names of their own."""
-    for parameter in known:
-        if parameter.data_ptr() == kernel.data_ptr() and parameter.shape == kernel.shape:
-            return parameter
-    return None
+    def _refresh_copies(self, dtype: torch.dtype) -> None:
+        pairs = [
+            (kernel, copy)
+            for kernel, copy in self._copies[dtype].items()
+            if kernel.device == copy.device and kernel.shape == copy.shape
+        ]
+        if pairs:
+            torch._foreach_copy_([copy for _, copy in pairs], [kernel for kernel, _ in pairs])
+        self._fresh.add(dtype)
