@@ -32,7 +32,7 @@ import triton.language as tl  # noqa: E402
 from torch import Tensor  # noqa: E402
 
 from also_selfsup.data.scan import Batch, Scan, collate  # noqa: E402
-from also_selfsup.transforms import fused, fused_voxels, pipeline  # noqa: E402
+from also_selfsup.transforms import fused, pipeline  # noqa: E402
 from also_selfsup.transforms.permutation import permuted  # noqa: E402
 from also_selfsup.transforms.pipeline import PretrainingTransforms, SegmentationTransforms  # noqa: E402
 from also_selfsup.transforms.thinning import decimate  # noqa: E402
@@ -165,7 +165,7 @@ def main() -> None:
     device = OPTIONS.device
     if device == "cpu":
         pipeline.fusible = lambda *_, **__: True
-        fused.ELEMENTS = fused_voxels.ELEMENTS = 512  # the interpreter takes as long for a large block
+        fused.ELEMENTS = fused.SUMMED = 512  # the interpreter takes as long for a large block
     batch = scans_of(OPTIONS.scans, OPTIONS.points)
     most, queries = OPTIONS.points // 4, OPTIONS.points // 8
     chain = PretrainingTransforms(
