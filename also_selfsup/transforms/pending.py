@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
@@ -45,8 +45,7 @@ def each_within(steps: Steps[T], context: Callable[[], AbstractContextManager[An
         yield
 
 
-@dataclass(frozen=True)
-class Piece:
+class Piece(NamedTuple):
     """A field in a tensor that holds several.
 
     Attributes:

@@ -160,6 +160,15 @@ def check_voxels(found: Fields) -> None:
         assert found[name].dtype == values.dtype and torch.equal(found[name], values), name
 
 
+def of_one_batch(chain: PretrainingTransforms, batch: Batch) -> dict[str, int]:
+    """What the host does for a batch, in the interpreter."""
+    from launch_counts import counted
+
+    with counted() as counts:
+        chain.begin(batch, torch.Generator().manual_seed(1), training=True).result()
+    return dict(counts)
+
+
 def main() -> None:
     """Check; print figures."""
     device = OPTIONS.device
@@ -204,6 +213,7 @@ def main() -> None:
             "u": u,
             "decimated": decimated[: sizes[0]].tolist(),
             "kept": kept,
+            "counts": of_one_batch(chain, batch) if device == "cpu" else None,
         },
         sys.stdout,
     )
