@@ -38,10 +38,13 @@ def answers_of() -> Callable[..., Any]:
     """Run a script of checks of Triton kernels in a process of its own: what it prints, read as JSON."""
     pytest.importorskip("triton", reason="Triton is in the dev extra, on Linux")
 
+    # Such a script may use the modules beside this one.
+    paths = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+
     def run(script: Path, *arguments: str) -> Any:
         done = subprocess.run(
             [sys.executable, str(script), *arguments],
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)},
             capture_output=True,
             text=True,
             timeout=400,

@@ -20,8 +20,9 @@ from also_selfsup.data.scan import NO_OTHER_FRAMES, Batch, Scan, check_labels
 
 # Bytes: fields begin where any vectorised kernel may read.
 ALIGNMENT = 16
-# Instead of one scan index a point, the number of points of each scan goes along.
-INDICES = {"counts": "batch", "query_counts": "query_batch"}
+# The scan of each point goes along in a byte, or four where there are more scans.
+INDICES = ("batch", "query_batch")
+FEW_SCANS = 256
 
 
 @dataclass(frozen=True)
@@ -54,14 +55,16 @@ class PackedBatch:
     def unpack(self, device: torch.device) -> Batch:
         """The batch on a device, by one copy; a GPU copies later if the memory is pinned."""
         buffer = self.buffer.to(device, non_blocking=True)
+        # A view of all for each type, then one call a field: calls are what this costs.
+        typed: dict[torch.dtype, Tensor] = {}
         batch = dict(self.others)
         for name, place in self.places.items():
-            size = math.prod(place.shape) * place.dtype.itemsize
-            values = buffer[place.begin : place.begin + size].view(place.dtype).view(place.shape)
-            if name in INDICES:
-                length = self.places["pos" if name == "counts" else "query_pos"].shape[0]
-                name, values = INDICES[name], torch.repeat_interleave(values, output_size=length)
-            batch[name] = values
+            whole = typed.get(place.dtype)
+            if whole is None:
+                whole = typed[place.dtype] = buffer.view(place.dtype)
+            begin = place.begin // place.dtype.itemsize
+            values = whole.as_strided(place.shape, _strides(place.shape), begin)
+            batch[name] = values.long() if name in INDICES else values
         return batch
 
 
@@ -76,7 +79,7 @@ def collate_packed(scans: Sequence[Scan]) -> PackedBatch:
         "pos": [scan.pos for scan in scans],
         "intensities": [scan.intensities for scan in scans],
         "sensor": [scan.sensor[None] for scan in scans],
-        "counts": [np.array([len(scan.pos) for scan in scans])],
+        "batch": _indices([len(scan.pos) for scan in scans]),
     }
     if labels:
         parts["y"] = labels
@@ -85,10 +88,21 @@ def collate_packed(scans: Sequence[Scan]) -> PackedBatch:
         parts["query_pos"] = [points.pos for points in frames]
         parts["query_intensities"] = [points.intensities for points in frames]
         parts["query_origins"] = [points.origins for points in frames]
-        parts["query_counts"] = [np.array([len(points.pos) for points in frames])]
+        parts["query_batch"] = _indices([len(points.pos) for points in frames])
     names = [scan.name for scan in scans]
     skipped = [scan.finding or scan.name for scan in scans if scan.skipped]
     return _packed(parts, {"names": names, "skipped": skipped})
+
+
+def _indices(counts: Sequence[int]) -> list[NDArray[Any]]:
+    """The scan of each point, by scan."""
+    kind = np.uint8 if len(counts) <= FEW_SCANS else np.int32
+    return [np.full(count, scan, kind) for scan, count in enumerate(counts)]
+
+
+def _strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Of a contiguous tensor."""
+    return tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
 
 
 def _packed(parts: dict[str, Sequence[NDArray[Any]]], others: dict[str, Any]) -> PackedBatch:

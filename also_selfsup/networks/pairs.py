@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -105,94 +104,90 @@ def search(
         limit: Most supports of a query; a uniform draw when there are more.
         generator: Source of the draw; None takes torch's global one.
     """
-    device, support_count = query_pos.device, support_pos.shape[0]
-    numbers = torch.zeros(2, dtype=torch.int32, device=device)
+    from also_selfsup.networks.neighbours_triton import GROUP  # needs Triton
+
+    query_count, support_count = len(query_pos), len(support_pos)
     circle = max(8, 2 << (support_count - 1).bit_length())
     constants = {"INVERSE": 1 / (radius * CELL_SLACK), "D": axes}
-    starts, records = _sorted_supports(
+    points, records, numbers = _sorted_supports(
         support_pos.contiguous(), support_batch,
-        seeds=_seeds(device, generator), numbers=numbers, circle=circle, constants=constants,
+        seeds=_seeds(query_pos.device, generator), circle=circle, groups=-(-query_count // GROUP.value),
+        constants=constants,
     )  # fmt: skip
-    queries = (query_pos.contiguous(), query_batch, starts)
-    constants |= {"SQUARED": radius * radius, **RANGES[axes]}
     found, keys = _matched(
-        queries, records, numbers=numbers, circle=circle, limit=min(limit, support_count), constants=constants
-    )
+        (query_pos.contiguous(), query_batch, points, records), numbers,
+        sizes=(support_count, circle, min(limit, support_count)),
+        constants={**constants, "SQUARED": radius * radius, **RANGES[axes]},
+    )  # fmt: skip
     return Pairs(found[0], found[1], keys, numbers, support_count, _later(numbers))
 
 
 def _matched(
-    queries: tuple[Tensor, ...],
-    records: tuple[Tensor, ...],
-    *,
+    candidates: tuple[Tensor, ...],
     numbers: Tensor,
-    circle: int,
-    limit: int,
+    *,
+    sizes: tuple[int, int, int],
     constants: dict[str, float],
 ) -> tuple[Tensor, Tensor]:
     """Count and list the pairs.
 
+    Args:
+        candidates: Positions and scans of the queries, points and records of the supports.
+        numbers: (2,) int32, completed here.
+        sizes: M, numbers of cells, most pairs of a query.
+        constants: Of the kernels.
+
     Returns:
         (2, C) int64, queries and supports, -1 from P on; (C,) int32, the supports, M from P on.
     """
-    from also_selfsup.networks import neighbours_triton as kernels  # needs Triton
+    from also_selfsup.networks import neighbours_triton as kernels
 
-    points, columns, scans, ranks, ids = records
-    query_count, support_count, device = len(queries[0]), len(ids), numbers.device
-    candidates = (*queries, points, columns, scans, ranks)
+    query_count, device = len(candidates[0]), numbers.device
+    grid, most = (query_count, 1, 1), query_count * sizes[2]
     counts = torch.empty(query_count, dtype=torch.int32, device=device)
     thresholds = torch.empty(query_count, dtype=torch.int64, device=device)
-    grid = (query_count, 1, 1)
     # Products and sums are rounded one by one, as in torch's own formula.
     kernels.launch_count(
-        grid,
-        (*candidates, numbers, counts, thresholds, support_count, circle, limit),
+        grid, (*candidates, numbers, counts, thresholds, *sizes),
         constants=constants, warps=1, fused_sums=False,
     )  # fmt: skip
-    ends = torch.cumsum(counts, 0, dtype=torch.int32)
-    found = torch.full((2, query_count * limit), -1, dtype=torch.int64, device=device)
-    keys = torch.full((query_count * limit,), support_count, dtype=torch.int32, device=device)
+    found = torch.empty((2, most), dtype=torch.int64, device=device)
+    keys = torch.empty(most, dtype=torch.int32, device=device)
     kernels.launch_list(
-        grid,
-        (*candidates, ids, counts, ends, thresholds, numbers, *found.unbind(), keys, support_count, circle),
+        grid, (*candidates, counts, thresholds, numbers, found, keys, *sizes),
         constants=constants, warps=1, fused_sums=False,
     )  # fmt: skip
     return found, keys
 
 
 def _sorted_supports(
-    pos: Tensor, batch: Tensor, *, seeds: Tensor, numbers: Tensor, circle: int, constants: dict[str, float]
-) -> tuple[Tensor, tuple[Tensor, ...]]:
+    pos: Tensor, batch: Tensor, *, seeds: Tensor, circle: int, groups: int, constants: dict[str, float]
+) -> tuple[Tensor, Tensor, Tensor]:
     """Sort the supports by their cells.
 
     Returns:
-        starts (circle + 1,) int32, where each number's supports begin; points (D, M) float32; columns, scans,
-        ranks and ids (M,) int32.
+        points (D, M) float32 and records int32, as `neighbours_sorted` says; numbers (2,) int32, of which the
+        second says whether a support is not finite.
     """
-    from also_selfsup.networks import neighbours_triton as kernels
+    from also_selfsup.networks import neighbours_sorted as kernels
 
     count, device = pos.shape[0], pos.device
-    grid = (-(-count // ROWS), 1, 1)
-    tags, cell_keys, columns, scans, ids, ranks = (
-        torch.empty(count, dtype=torch.int32, device=device) for _ in range(6)
-    )
-    points = torch.empty(int(constants["D"]), count, device=device)
+    blocks, begins = -(-count // ROWS), circle + 1 + groups
+    cell_keys = torch.empty(count, dtype=torch.int32, device=device)
+    flags = torch.empty(blocks, dtype=torch.int32, device=device)
     kernels.launch_keys(
-        grid, (pos, batch, tags, cell_keys, numbers, count, circle), constants={**constants, "B": ROWS}
+        (blocks, 1, 1), (pos, batch, cell_keys, flags, count, circle), constants={**constants, "B": ROWS}
     )
     ascending, order = torch.sort(cell_keys, stable=True)
-    starts = torch.searchsorted(ascending, _counting(circle + 1, device), out_int32=True)
+    records = torch.empty(4 * count + begins, dtype=torch.int32, device=device)
+    points = torch.empty(int(constants["D"]), count, device=device)
+    numbers = torch.empty(2, dtype=torch.int32, device=device)
     kernels.launch_sort(
-        grid,
-        (order, pos, batch, tags, seeds, points, columns, scans, ids, ranks, count),
-        constants={"D": constants["D"], "B": ROWS},
+        (blocks + -(-begins // ROWS), 1, 1),
+        (order, ascending, pos, batch, seeds, flags, points, records, numbers, count, circle, groups),
+        constants={**constants, "B": ROWS},
     )
-    return starts, (points, columns, scans, ranks, ids)
-
-
-@lru_cache(maxsize=8)
-def _counting(count: int, device: torch.device) -> Tensor:
-    return torch.arange(count, dtype=torch.int32, device=device)
+    return points, records, numbers
 
 
 def _seeds(device: torch.device, generator: torch.Generator | None) -> Tensor:

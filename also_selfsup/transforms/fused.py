@@ -1,16 +1,17 @@
-"""The transforms on a GPU up to the network's input, launched without waiting for the device once.
+"""The transforms on a GPU, launched without waiting for the device once.
 
-B scans, N points, T points of the network's input, Q queries.
+B scans, N points, T points of the network's input in P places, Q queries, V voxels.
 
-The same steps as `thinning`, `occupancy` and `augmentation`, with the same distribution: random orders come
-from keyed permutations instead of sorted random keys, and sizes stay on the device, so buffers are as long as
-their contents may become. The modules named are the reference that this is tested against.
+The same steps as `thinning`, `occupancy`, `augmentation`, `features` and `voxelization`, with the same
+distribution: random orders come from keyed permutations instead of sorted random keys, and sizes stay on the
+device, so buffers are as long as their contents may become. The modules named are the reference that this is
+tested against.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
 
@@ -19,60 +20,14 @@ from torch import Tensor
 
 from also_selfsup.data.scan import Batch
 from also_selfsup.transforms.cells import CellSize, edges_of, farthest_cell
+from also_selfsup.transforms.fused_room import POINTS, VOXELS, Kept, Recipe, Room
 from also_selfsup.transforms.occupancy import NEAREST_TARGET
-from also_selfsup.transforms.rows import scan_starts
+from also_selfsup.transforms.pending import Pending, Piece, read_later
 
 ELEMENTS = 256
+# Elements of a block whose sum all blocks after it add up: better few blocks.
+SUMMED = 1024
 LARGEST_COUNT = 2**31 - 1
-# Fields by the size that they have: T, Q, or V.
-LENGTHS = {
-    **dict.fromkeys(("pos", "intensities", "y", "batch", "x", "voxel_to_pc_id"), 0),
-    **dict.fromkeys(
-        ("pos_non_manifold", "pos_non_manifold_batch", "occupancies", "intensities_non_manifold"), 1
-    ),
-    **dict.fromkeys(("voxel_coords", "voxel_coords_batch", "voxel_x"), 2),
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """What the steps need to know.
-
-    Attributes:
-        grid_size: Cell of the decimation in metres.
-        most_points: Most input points of a scan; None takes all.
-        queries: Queries of a scan; 0 draws none.
-        distance: Most metres of a query from its point.
-        rotation: Rotate about z.
-        flip: Mirror in x, every second scan.
-    """
-
-    grid_size: CellSize
-    most_points: int | None
-    queries: int = 0
-    distance: float = 0.0
-    rotation: bool = False
-    flip: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Kept:
-    """What decimation kept: rows in lists of N places, filled by scan."""
-
-    rows: Tensor  # (N,) int32, of the points kept
-    usable: Tensor  # (N,) int32, of those among them that have a ray
-    tables: Tensor  # (11, L) int32, see fused_kernels
-    counts: Tensor  # (3,) int64: T, Q, and room for the number of voxels
-
-
-@dataclass(frozen=True, kw_only=True)
-class Draws:
-    """A step's random numbers."""
-
-    keys: Tensor  # (2B,) int64: for the points and for the queries of each scan
-    uniform: Tensor  # (2B + B * queries,) float32 in [0, 1): angle and flip of each scan, then its queries
-    cos: Tensor  # (B,) float32
-    sin: Tensor  # (B,) float32
 
 
 def fusible(batch: Batch, *, grid_size: CellSize) -> bool:
@@ -87,103 +42,116 @@ def _has_triton(device: torch.device) -> bool:
     return find_spec("triton") is not None and torch.cuda.get_device_capability(device) >= (7, 0)
 
 
-def launch(batch: Batch, recipe: Recipe, *, generator: torch.Generator) -> tuple[Batch, Kept]:
-    """Decimate, thin, draw queries and augment.
+def launch(
+    batch: Batch,
+    recipe: Recipe,
+    *,
+    generator: torch.Generator,
+    finish: Callable[[Batch], Batch] = dict,
+) -> Pending:
+    """Decimate, thin, draw queries, augment, give inputs, voxelise.
 
     Args:
         batch: As collated, on the generator's device.
         recipe: What to do.
         generator: Of this step.
-
-    Returns:
-        The batch with fields longer than what they hold (`LENGTHS` says which count of `Kept` is theirs).
+        finish: What is left to do when sizes are known.
     """
     kept = _decimate(batch, recipe)
-    draws = _draw(batch["sensor"], recipe, generator)
-    fields = {**batch, **_thin(batch, recipe, kept=kept, draws=draws)}
-    if recipe.queries:
-        fields |= _queries(batch, recipe, kept=kept, draws=draws)
-    return fields, kept
+    room = Room.of(batch, recipe)
+    labels = batch.get("y")
+    new_labels = None if labels is None else labels.new_empty(room.places)
+    keys = _choose(batch, recipe, kept=kept, room=room, new_labels=new_labels, generator=generator)
+    pieces = room.pieces()
+    if new_labels is not None:
+        pieces["y"] = Piece(new_labels, 0, None, POINTS)
+    if keys is not None and recipe.voxel_size is not None:
+        coords = _voxelize(keys, recipe.voxel_size, kept=kept, room=room, scan_count=len(batch["sensor"]))
+        pieces["voxel_coords"] = Piece(coords, 0, 3, VOXELS)
+    rest = {**batch, "sensor": room.sensor(len(batch["sensor"]))}
+    return Pending(rest, pieces, read_later(kept.counts), finish)
 
 
 def _decimate(batch: Batch, recipe: Recipe) -> Kept:
     from also_selfsup.transforms import fused_kernels as kernels  # needs Triton, which GPU builds bring
 
-    pos, index, sensor = batch["pos"].contiguous(), batch["batch"], batch["sensor"]
+    pos, index, sensor = batch["pos"].contiguous(), batch["batch"], batch["sensor"].contiguous()
     count, scan_count, device = pos.shape[0], sensor.shape[0], pos.device
-    grid, limit = (_blocks(count),), farthest_cell(scan_count)
-    keys, marks = (torch.empty(count, dtype=torch.int64, device=device) for _ in range(2))
-    sizes = (*edges_of(recipe.grid_size), float(limit))
-    kernels.cell_keys[grid](pos, index, keys, count, *sizes, 2 * limit + 1, E=ELEMENTS)
-    keys, order = torch.sort(keys, stable=True)
-    kernels.mark_kept[grid](keys, order, pos, index, sensor, marks, count, NEAREST_TARGET, E=ELEMENTS)
-    totals = torch.cumsum(marks, 0)
-    rows, usable = (torch.empty(count, dtype=torch.int32, device=device) for _ in range(2))
-    kernels.list_kept[grid](marks, totals, order, rows, usable, count, E=ELEMENTS)
+    blocks, limit = _blocks(count, SUMMED), farthest_cell(scan_count)
     width = 1 << max(scan_count - 1, 1).bit_length()
-    tables = torch.empty(kernels.TABLE_ROWS, width, dtype=torch.int32, device=device)
-    counts = torch.zeros(3, dtype=torch.int64, device=device)
+    # The sums of voxels, of which there may be a block more, take the place of those of points.
+    length = kernels.TABLE_ROWS.value * width + 2 * blocks + 1
+    tables, lists = (torch.empty(n, dtype=torch.int32, device=device) for n in (length, 2 * count))
+    keys, counts = (torch.empty(n, dtype=torch.int64, device=device) for n in (count, 3))
+    kernels.cell_keys[(_blocks(count, ELEMENTS),)](
+        pos, index, keys, tables, count, *edges_of(recipe.grid_size), float(limit), 2 * limit + 1,
+        L=width, E=ELEMENTS,
+    )  # fmt: skip
+    keys, order = torch.sort(keys, stable=True)
+    marks = torch.empty(count, dtype=torch.int8, device=device)
+    kernels.mark_kept[(blocks,)](
+        keys, order, pos, index, sensor, marks, tables, count, NEAREST_TARGET, L=width, E=SUMMED
+    )
     share = recipe.queries // 3
     most = LARGEST_COUNT if recipe.most_points is None else recipe.most_points
-    starts = scan_starts(index, scan_count)
-    kernels.count_all[(1,)](
-        totals, starts, tables, counts, scan_count, most, recipe.queries - 2 * share, share, L=width
-    )
-    return Kept(rows=rows, usable=usable, tables=tables, counts=counts)
+    kernels.list_kept[(blocks,)](
+        marks, order, lists, tables, counts, count, most, recipe.queries - 2 * share, share,
+        L=width, E=SUMMED,
+    )  # fmt: skip
+    return Kept(lists=lists, tables=tables, width=width, counts=counts)
 
 
-def _draw(sensor: Tensor, recipe: Recipe, generator: torch.Generator) -> Draws:
-    scan_count, device = sensor.shape[0], sensor.device
-    keys = torch.randint(0, 1 << 62, (2 * scan_count,), generator=generator, device=device)
-    uniform = torch.rand(scan_count * (2 + recipe.queries), generator=generator, device=device)
-    angles = uniform[:scan_count] * (2 * math.pi)  # as uniform on the circle as from -pi to pi
-    return Draws(keys=keys, uniform=uniform, cos=angles.cos(), sin=angles.sin())
+def _choose(
+    batch: Batch,
+    recipe: Recipe,
+    *,
+    kept: Kept,
+    room: Room,
+    new_labels: Tensor | None,
+    generator: torch.Generator,
+) -> Tensor | None:
+    """Points and queries; answers sort keys of the points' voxels, if there are to be any."""
+    from also_selfsup.transforms import fused_points as kernels
 
-
-def _thin(batch: Batch, recipe: Recipe, *, kept: Kept, draws: Draws) -> Batch:
-    from also_selfsup.transforms import fused_kernels as kernels
-
-    pos, sensor = batch["pos"].contiguous(), batch["sensor"]
-    most = pos.shape[0] if recipe.most_points is None else min(recipe.most_points, pos.shape[0])
-    places = min(pos.shape[0], most * sensor.shape[0])
+    pos, sensor = batch["pos"].contiguous(), batch["sensor"].contiguous()
+    scan_count, most, limit = sensor.shape[0], recipe.queries, farthest_cell(sensor.shape[0])
+    keys = torch.randint(0, 1 << 62, (2 * scan_count,), generator=generator, device=pos.device)
+    draws = torch.rand(scan_count * (2 + most), generator=generator, device=pos.device)
+    cosines = sines = draws
+    if recipe.rotation:
+        angles = draws[:scan_count] * (2 * math.pi)  # as uniform on the circle as from -pi to pi
+        cosines, sines = angles.cos(), angles.sin()
+    voxel_keys = torch.empty(room.places, dtype=torch.int64, device=pos.device) if room.voxels else None
     labels = batch.get("y")
-    found = {
-        "pos": pos.new_empty(places, 3),
-        "intensities": pos.new_empty(places, 1),
-        "batch": batch["batch"].new_empty(places),
-        "sensor": torch.empty_like(sensor),
-    }
-    if labels is not None:
-        found["y"] = labels.new_empty(places)
-    kernels.thin_points[(_blocks(most), sensor.shape[0])](
-        kept.rows, kept.tables, draws.keys, draws.cos, draws.sin, draws.uniform,
-        pos, batch["intensities"].contiguous(), labels, sensor,
-        found["pos"], found["intensities"], found.get("y"), found["batch"], found["sensor"],
-        sensor.shape[0], ROTATE=recipe.rotation, FLIP=recipe.flip, LABELS=labels is not None,
-        L=kept.tables.shape[1], E=ELEMENTS,
+    blocks = _blocks(max(recipe.largest(batch), most), ELEMENTS)
+    kernels.choose_points[blocks, scan_count, 2 if most else 1](
+        kept.lists, kept.tables, kept.counts, keys, cosines, sines, draws, pos,
+        batch["intensities"].contiguous(), keys if labels is None else labels, sensor,
+        room.floats, room.whole,
+        keys if new_labels is None else new_labels, keys if voxel_keys is None else voxel_keys,
+        len(pos), room.places, room.queries, scan_count, most, 2 * limit + 1,
+        recipe.distance, *edges_of(recipe.voxel_size or 1.0), float(limit),
+        ROTATE=recipe.rotation, FLIP=recipe.flip, LABELS=labels is not None, C=room.channels,
+        AT_POS=recipe.channels_of("pos"), AT_INTENSITY=recipe.channels_of("intensities"),
+        VOXELS=room.voxels, L=kept.width, E=ELEMENTS,
     )  # fmt: skip
-    return found
+    return voxel_keys
 
 
-def _queries(batch: Batch, recipe: Recipe, *, kept: Kept, draws: Draws) -> Batch:
-    from also_selfsup.transforms import fused_kernels as kernels
+def _voxelize(keys: Tensor, size: CellSize, *, kept: Kept, room: Room, scan_count: int) -> Tensor:
+    """Write the voxels; answers their cells, (3 P,) int32."""
+    from also_selfsup.transforms import fused_voxels as kernels
 
-    pos, sensor, most = batch["pos"].contiguous(), batch["sensor"], recipe.queries
-    places = most * sensor.shape[0]
-    found = {
-        "pos_non_manifold": pos.new_empty(places, 3),
-        "pos_non_manifold_batch": batch["batch"].new_empty(places),
-        "occupancies": batch["batch"].new_empty(places),
-        "intensities_non_manifold": pos.new_empty(places, 1),
-    }
-    kernels.draw_queries[(_blocks(most), sensor.shape[0])](
-        kept.usable, kept.tables, draws.keys, draws.cos, draws.sin, draws.uniform,
-        pos, batch["intensities"].contiguous(), sensor,
-        *found.values(), recipe.distance, sensor.shape[0], most,
-        ROTATE=recipe.rotation, FLIP=recipe.flip, L=kept.tables.shape[1], E=ELEMENTS,
+    limit, blocks = farthest_cell(scan_count), _blocks(room.places, SUMMED)
+    keys, rows = torch.sort(keys, stable=True)
+    coords = torch.empty(3 * room.places, dtype=torch.int32, device=keys.device)
+    kernels.count_voxels[(blocks,)](keys, kept.tables, room.places, L=kept.width, E=SUMMED)
+    kernels.write_voxels[(blocks,)](
+        keys, rows, kept.tables, kept.counts, room.floats, room.whole, coords, room.places,
+        *edges_of(size), float(limit), C=room.channels, L=kept.width, E=SUMMED,
     )  # fmt: skip
-    return found
+    return coords
 
 
-def _blocks(count: int) -> int:
-    return max(-(-count // ELEMENTS), 1)
+def _blocks(count: int, size: int) -> int:
+    return max(-(-count // size), 1)

@@ -1,9 +1,10 @@
-"""The transforms on a GPU, their arithmetic: a Triton kernel between two sorts or sums, all scans at once.
+"""The transforms on a GPU, their first kernels: which points decimation keeps, around a sort by cell.
 
 B scans, N points, K points kept by decimation, T points of the network's input, Q queries, V voxels.
 
-Sizes that depend on the data stay on the device, in tables of (11, L) int32 with a column a scan. In the
-kernels E is a block of elements.
+Sizes that depend on the data stay on the device, in tables of (14, L) int32 with a column a scan. A running
+sum takes two launches: one notes the sum of each block, the next adds up those of the blocks before its own.
+In the kernels E is a block of elements.
 """
 
 # ruff: noqa: ANN001, ANN201, ANN202
@@ -13,23 +14,36 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from also_selfsup.transforms.permutation import permuted
-
 # Rows of the tables: where a scan begins in a list, and how many it has there.
 KEPT_START, KEPT, KEPT_BITS = tl.constexpr(0), tl.constexpr(1), tl.constexpr(2)
 USABLE_START, USABLE, USABLE_BITS = tl.constexpr(3), tl.constexpr(4), tl.constexpr(5)
 POINT_START, POINTS = tl.constexpr(6), tl.constexpr(7)
 QUERY_START, BEHIND, FREE = tl.constexpr(8), tl.constexpr(9), tl.constexpr(10)
-TABLE_ROWS = 11
-# Two counts in one running sum: kept points below, usable ones above.
-_HALF = tl.constexpr(32)
-_LOW_HALF = tl.constexpr(2**32 - 1)
+# Three rows: the smallest voxel of a scan along each axis. Sums of blocks follow.
+LOWS = tl.constexpr(11)
+TABLE_ROWS = tl.constexpr(14)
+# What no cell number reaches.
+NO_CELL = tl.constexpr(2**31 - 1)
+# Marks of a place in the order of cells: its point is the first of its cell; it has a ray, too.
+_FIRST, _USABLE = tl.constexpr(1), tl.constexpr(2)
+# Sums that are read together.
+_SUMS = tl.constexpr(512)
 
 
 @triton.jit
 def limited(pos, size, limit):
     """Position in units of the cell, divided as IEEE says and limited as `cells.continuous_cells` does."""
     return tl.minimum(tl.maximum(tl.div_rn(pos, size), -limit), limit)
+
+
+@triton.jit
+def sum_before(sums, program):
+    """Of the sums of blocks, those of the blocks before this program's."""
+    found = tl.zeros((_SUMS,), tl.int32)
+    for begin in range(0, program, _SUMS):
+        block = begin + tl.arange(0, _SUMS)
+        found += tl.load(sums + block, mask=block < program, other=0)
+    return tl.sum(found, 0)
 
 
 @triton.jit
@@ -41,20 +55,11 @@ def _bits(count):
     return bits
 
 
-@triton.jit
-def _moved(x, y, cosines, sines, draws, scan, scan_count, ROTATE: tl.constexpr, FLIP: tl.constexpr):
-    """Turn x and y about z by the scan's angle, then mirror in x where its draw says so."""
-    if ROTATE:
-        cos, sin = tl.load(cosines + scan), tl.load(sines + scan)
-        x, y = cos * x - sin * y, sin * x + cos * y
-    if FLIP:
-        x = tl.where(tl.load(draws + scan_count + scan) < 0.5, -x, x)
-    return x, y
-
-
 @triton.jit(do_not_specialize=["count", "side"])
-def cell_keys(pos, batch, keys, count, size_x, size_y, size_z, limit, side, E: tl.constexpr):
-    """(N,) int64 by scan and cell, cells truncated towards zero."""
+def cell_keys(
+    pos, batch, keys, tables, count, size_x, size_y, size_z, limit, side, L: tl.constexpr, E: tl.constexpr
+):  # fmt: skip
+    """(N,) int64 by scan and cell, cells truncated towards zero; and the tables' counts made ready."""
     row = tl.program_id(0) * E + tl.arange(0, E)
     inside = row < count
     x = limited(tl.load(pos + row * 3, mask=inside, other=0.0), size_x, limit).to(tl.int64)
@@ -62,64 +67,74 @@ def cell_keys(pos, batch, keys, count, size_x, size_y, size_z, limit, side, E: t
     z = limited(tl.load(pos + row * 3 + 2, mask=inside, other=0.0), size_z, limit).to(tl.int64)
     scan = tl.load(batch + row, mask=inside, other=0)
     tl.store(keys + row, ((scan * side + x) * side + y) * side + z, mask=inside)
+    if tl.program_id(0) == 0:
+        column = tl.arange(0, L)
+        tl.store(tables + KEPT * L + column, 0)
+        tl.store(tables + USABLE * L + column, 0)
+        for axis in tl.static_range(3):
+            tl.store(tables + (LOWS + axis) * L + column, NO_CELL)
 
 
 @triton.jit(do_not_specialize=["count"])
-def mark_kept(keys, rows, pos, batch, sensor, marks, count, nearest, E: tl.constexpr):
-    """(N,) int64 in the order of cells: 1 for the first point of a cell, 2**32 more if it has a ray."""
+def mark_kept(
+    keys, rows, pos, batch, sensor, marks, tables, count, nearest, L: tl.constexpr, E: tl.constexpr
+):  # fmt: skip
+    """(N,) int8 in the order of cells, and how many of each kind a block and a scan have."""
     place = tl.program_id(0) * E + tl.arange(0, E)
     inside = place < count
     key = tl.load(keys + place, mask=inside, other=0)
     before = tl.load(keys + place - 1, mask=inside & (place > 0), other=0)
     first = inside & ((place == 0) | (key != before))
     row = tl.load(rows + place, mask=first, other=0)
-    scan = tl.load(batch + row, mask=first, other=0)
-    x = tl.load(pos + row * 3, mask=first, other=0.0) - tl.load(sensor + scan * 3, mask=first, other=0.0)
-    y = tl.load(pos + row * 3 + 1, mask=first, other=0.0) - tl.load(
-        sensor + scan * 3 + 1, mask=first, other=0.0
-    )
-    z = tl.load(pos + row * 3 + 2, mask=first, other=0.0) - tl.load(
-        sensor + scan * 3 + 2, mask=first, other=0.0
-    )
+    scan = tl.load(batch + row, mask=first, other=0).to(tl.int32)
+    start = sensor + scan * 3
+    x = tl.load(pos + row * 3, mask=first, other=0.0) - tl.load(start, mask=first, other=0.0)
+    y = tl.load(pos + row * 3 + 1, mask=first, other=0.0) - tl.load(start + 1, mask=first, other=0.0)
+    z = tl.load(pos + row * 3 + 2, mask=first, other=0.0) - tl.load(start + 2, mask=first, other=0.0)
     usable = first & (tl.sqrt_rn(x * x + y * y + z * z) >= nearest)
-    tl.store(marks + place, first.to(tl.int64) + (usable.to(tl.int64) << _HALF), mask=inside)
+    tl.store(marks + place, tl.where(first, _FIRST, 0) + tl.where(usable, _USABLE, 0), mask=inside)
+    sums = tables + TABLE_ROWS * L + tl.program_id(0)
+    tl.store(sums, tl.sum(first.to(tl.int32), 0))
+    tl.store(sums + tl.num_programs(0), tl.sum(usable.to(tl.int32), 0))
+    # Scans ascend in the order of cells: a block meets one or two.
+    for number in range(tl.min(tl.where(first, scan, L), 0), tl.max(tl.where(first, scan, -1), 0) + 1):
+        here = scan == number
+        tl.atomic_add(tables + KEPT * L + number, tl.sum((first & here).to(tl.int32), 0))
+        tl.atomic_add(tables + USABLE * L + number, tl.sum((usable & here).to(tl.int32), 0))
 
 
-@triton.jit(do_not_specialize=["count"])
-def list_kept(marks, totals, rows, kept_rows, usable_rows, count, E: tl.constexpr):
-    """(K,) int32 rows of the points kept, and of those among them that have a ray, by scan."""
-    place = tl.program_id(0) * E + tl.arange(0, E)
-    inside = place < count
-    mark = tl.load(marks + place, mask=inside, other=0)
-    total = tl.load(totals + place, mask=inside, other=0)
-    kept = (mark & _LOW_HALF) > 0
-    row = tl.load(rows + place, mask=kept, other=0).to(tl.int32)
-    tl.store(kept_rows + (total & _LOW_HALF) - 1, row, mask=kept)
-    tl.store(usable_rows + (total >> _HALF) - 1, row, mask=(mark >> _HALF) > 0)
-
-
-@triton.jit(do_not_specialize=["scan_count", "most_points", "most_behind", "most_free"])
-def count_all(
-    totals, starts, tables, counts, scan_count, most_points, most_behind, most_free, L: tl.constexpr
+@triton.jit(do_not_specialize=["count", "most_points", "most_behind", "most_free"])
+def list_kept(
+    marks, rows, lists, tables, counts, count, most_points, most_behind, most_free,
+    L: tl.constexpr, E: tl.constexpr,
 ):  # fmt: skip
-    """The tables, and T and Q as the first two of `counts`; one program."""
+    """(2, N) int32, by scan: rows of the points kept, and of those among them that have a ray; the tables."""
+    program = tl.program_id(0)
+    place = program * E + tl.arange(0, E)
+    inside = place < count
+    mark = tl.load(marks + place, mask=inside, other=0).to(tl.int32)
+    kept, usable = mark & _FIRST, mark // _USABLE
+    row = tl.load(rows + place, mask=kept > 0, other=0).to(tl.int32)
+    sums = tables + TABLE_ROWS * L
+    number = sum_before(sums, program) + tl.cumsum(kept, 0) - 1
+    tl.store(lists + number, row, mask=kept > 0)
+    number = sum_before(sums + tl.num_programs(0), program) + tl.cumsum(usable, 0) - 1
+    tl.store(lists + count + number, row, mask=usable > 0)
+    if program == 0:
+        _count_all(tables, counts, most_points, most_behind, most_free, L)
+
+
+@triton.jit
+def _count_all(tables, counts, most_points, most_behind, most_free, L: tl.constexpr):
+    """The tables, and T and Q as the first two of `counts`."""
     scan = tl.arange(0, L)
-    known = scan < scan_count
-    begin = tl.load(starts + scan, mask=known, other=0)
-    end = tl.load(starts + scan + 1, mask=known, other=0)
-    before = tl.load(totals + begin - 1, mask=known & (begin > 0), other=0)
-    until = tl.load(totals + end - 1, mask=known & (end > 0), other=0)
-    kept_start, usable_start = (before & _LOW_HALF).to(tl.int32), (before >> _HALF).to(tl.int32)
-    kept = (until & _LOW_HALF).to(tl.int32) - kept_start
-    usable = (until >> _HALF).to(tl.int32) - usable_start
+    kept, usable = tl.load(tables + KEPT * L + scan), tl.load(tables + USABLE * L + scan)
     points = tl.minimum(kept, most_points)
     behind, free = tl.minimum(usable, most_behind), tl.minimum(usable, most_free)
     queries = behind + 2 * free
-    tl.store(tables + KEPT_START * L + scan, kept_start)
-    tl.store(tables + KEPT * L + scan, kept)
+    tl.store(tables + KEPT_START * L + scan, tl.cumsum(kept, 0) - kept)
     tl.store(tables + KEPT_BITS * L + scan, _bits(kept))
-    tl.store(tables + USABLE_START * L + scan, usable_start)
-    tl.store(tables + USABLE * L + scan, usable)
+    tl.store(tables + USABLE_START * L + scan, tl.cumsum(usable, 0) - usable)
     tl.store(tables + USABLE_BITS * L + scan, _bits(usable))
     tl.store(tables + POINT_START * L + scan, tl.cumsum(points, 0) - points)
     tl.store(tables + POINTS * L + scan, points)
@@ -128,71 +143,4 @@ def count_all(
     tl.store(tables + FREE * L + scan, free)
     tl.store(counts, tl.sum(points, 0).to(tl.int64))
     tl.store(counts + 1, tl.sum(queries, 0).to(tl.int64))
-
-
-@triton.jit(do_not_specialize=["scan_count"])
-def thin_points(
-    kept_rows, tables, keys, cosines, sines, draws, pos, intensities, labels, sensor,
-    new_pos, new_intensities, new_labels, new_batch, new_sensor, scan_count,
-    ROTATE: tl.constexpr, FLIP: tl.constexpr, LABELS: tl.constexpr, L: tl.constexpr, E: tl.constexpr,
-):  # fmt: skip
-    """The points of the network's input, T of them, in random order by scan, moved; and the sensors."""
-    scan, place = tl.program_id(1), tl.program_id(0) * E + tl.arange(0, E)
-    inside = place < tl.load(tables + POINTS * L + scan)
-    count, bits = tl.load(tables + KEPT * L + scan), tl.load(tables + KEPT_BITS * L + scan)
-    number = permuted(place, count, bits, tl.load(keys + scan), inside)
-    row = tl.load(kept_rows + tl.load(tables + KEPT_START * L + scan) + number, mask=inside, other=0)
-    x = tl.load(pos + row * 3, mask=inside, other=0.0)
-    y = tl.load(pos + row * 3 + 1, mask=inside, other=0.0)
-    z = tl.load(pos + row * 3 + 2, mask=inside, other=0.0)
-    x, y = _moved(x, y, cosines, sines, draws, scan, scan_count, ROTATE, FLIP)
-    new = tl.load(tables + POINT_START * L + scan) + place
-    tl.store(new_pos + new * 3, x, mask=inside)
-    tl.store(new_pos + new * 3 + 1, y, mask=inside)
-    tl.store(new_pos + new * 3 + 2, z, mask=inside)
-    tl.store(new_intensities + new, tl.load(intensities + row, mask=inside, other=0.0), mask=inside)
-    tl.store(new_batch + new, tl.zeros((E,), tl.int64) + scan, mask=inside)
-    if LABELS:
-        tl.store(new_labels + new, tl.load(labels + row, mask=inside, other=0), mask=inside)
-    if tl.program_id(0) == 0:
-        start_x, start_y = tl.load(sensor + scan * 3), tl.load(sensor + scan * 3 + 1)
-        start_x, start_y = _moved(start_x, start_y, cosines, sines, draws, scan, scan_count, ROTATE, FLIP)
-        tl.store(new_sensor + scan * 3, start_x)
-        tl.store(new_sensor + scan * 3 + 1, start_y)
-        tl.store(new_sensor + scan * 3 + 2, tl.load(sensor + scan * 3 + 2))
-
-
-@triton.jit(do_not_specialize=["scan_count", "most"])
-def draw_queries(
-    usable_rows, tables, keys, cosines, sines, draws, pos, intensities, sensor,
-    queries, query_batch, occupancies, query_intensities, distance, scan_count, most,
-    ROTATE: tl.constexpr, FLIP: tl.constexpr, L: tl.constexpr, E: tl.constexpr,
-):  # fmt: skip
-    """The queries, Q of them, by scan and kind (`occupancy.generate_queries`), moved."""
-    scan, rank = tl.program_id(1), tl.program_id(0) * E + tl.arange(0, E)
-    behind, free = tl.load(tables + BEHIND * L + scan), tl.load(tables + FREE * L + scan)
-    inside = rank < behind + 2 * free
-    occupied, far = rank < behind, rank >= behind + free
-    count, bits = tl.load(tables + USABLE * L + scan), tl.load(tables + USABLE_BITS * L + scan)
-    # Ranks walk through the random order, and begin anew where it ends: no kind meets a point twice.
-    number = permuted(rank % tl.maximum(count, 1), count, bits, tl.load(keys + scan_count + scan), inside)
-    row = tl.load(usable_rows + tl.load(tables + USABLE_START * L + scan) + number, mask=inside, other=0)
-    start_x, start_y = tl.load(sensor + scan * 3), tl.load(sensor + scan * 3 + 1)
-    start_z = tl.load(sensor + scan * 3 + 2)
-    x = tl.load(pos + row * 3, mask=inside, other=0.0) - start_x
-    y = tl.load(pos + row * 3 + 1, mask=inside, other=0.0) - start_y
-    z = tl.load(pos + row * 3 + 2, mask=inside, other=0.0) - start_z
-    depth = tl.sqrt_rn(x * x + y * y + z * z)
-    u = tl.load(draws + 2 * scan_count + scan * most + rank, mask=inside, other=0.0)
-    along = tl.where(far, u * depth, depth + tl.where(occupied, u, -u) * distance)
-    part = tl.div_rn(along, tl.where(inside, depth, 1.0))
-    x, y, z = start_x + x * part, start_y + y * part, start_z + z * part
-    x, y = _moved(x, y, cosines, sines, draws, scan, scan_count, ROTATE, FLIP)
-    new = tl.load(tables + QUERY_START * L + scan) + rank
-    tl.store(queries + new * 3, x, mask=inside)
-    tl.store(queries + new * 3 + 1, y, mask=inside)
-    tl.store(queries + new * 3 + 2, z, mask=inside)
-    tl.store(query_batch + new, tl.zeros((E,), tl.int64) + scan, mask=inside)
-    tl.store(occupancies + new, occupied.to(tl.int64), mask=inside)
-    intensity = tl.load(intensities + row, mask=inside & ~far, other=-1.0)
-    tl.store(query_intensities + new, intensity, mask=inside)
+    tl.store(counts + 2, tl.zeros((), tl.int64))

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
@@ -45,26 +45,48 @@ def each_within(steps: Steps[T], context: Callable[[], AbstractContextManager[An
         yield
 
 
-@dataclass(frozen=True)
-class Pending:
-    """A batch in buffers that may be longer than what they hold.
+class Piece(NamedTuple):
+    """A field in a tensor that holds several.
 
     Attributes:
-        batch: All fields.
-        counts: How long some of them are: the name of a field to the number of the size in `sizes`.
+        buffer: One-dimensional.
+        begin: Where in it the field begins.
+        channels: Of a row; None for a field without.
+        size: Which of the sizes under way is the number of its rows.
+    """
+
+    buffer: Tensor
+    begin: int
+    channels: int | None
+    size: int
+
+    def cut(self, rows: int) -> Tensor:
+        """The field, so many rows of it."""
+        if self.channels is None:
+            return self.buffer.as_strided((rows,), (1,), self.begin)
+        return self.buffer.as_strided((rows, self.channels), (self.channels, 1), self.begin)
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A batch some of whose fields have lengths that the host does not know yet.
+
+    Attributes:
+        batch: The other fields.
+        pieces: Those fields.
         sizes: Waits for the sizes, if it has to, and answers them.
         finish: What is left to do with the fields at their lengths.
     """
 
     batch: Batch
-    counts: Mapping[str, int]
+    pieces: Mapping[str, Piece]
     sizes: Callable[[], list[int]]
     finish: Callable[[Batch], Batch] = dict
 
     def result(self) -> Batch:
         """The batch, its fields as long as they should be."""
         sizes = self.sizes()
-        cut = {name: self.batch[name][: sizes[number]] for name, number in self.counts.items()}
+        cut = {name: piece.cut(sizes[piece.size]) for name, piece in self.pieces.items()}
         return self.finish({**self.batch, **cut})
 
 

@@ -5,7 +5,7 @@ generator given. On a GPU with Triton the sizes of the results come to the host 
 leaves for later; elsewhere they are read once after decimation, once for the queries, once for the voxels.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -15,9 +15,10 @@ from also_selfsup.data.scan import Batch
 from also_selfsup.transforms.augmentation import augment
 from also_selfsup.transforms.cells import CellSize
 from also_selfsup.transforms.features import point_features
-from also_selfsup.transforms.fused import LARGEST_COUNT, LENGTHS, Recipe, fusible, launch
+from also_selfsup.transforms.fused import fusible, launch
+from also_selfsup.transforms.fused_room import Recipe
 from also_selfsup.transforms.occupancy import generate_queries
-from also_selfsup.transforms.pending import Pending, finished, read_later
+from also_selfsup.transforms.pending import Pending, finished
 from also_selfsup.transforms.query_source import query_source, without_other_frames
 from also_selfsup.transforms.range_voxels import voxelize_range
 from also_selfsup.transforms.thinning import decimate, select, thin
@@ -74,11 +75,13 @@ class PretrainingTransforms:
             distance=self.query_distance,
             rotation=training and self.rotation,
             flip=training and self.flip,
+            inputs=self.inputs,
+            voxel_size=self.voxel_size if self.extent is None else None,
         )
         if self.extent is None:
-            return _fused(batch, recipe, self.inputs, voxel_size=self.voxel_size, generator=generator)
+            return launch(batch, recipe, generator=generator)
         box = partial(_voxelized_range, voxel_size=self.voxel_size, extent=self.extent)
-        return _fused(batch, recipe, self.inputs, voxel_size=None, generator=generator, finish=box)
+        return launch(batch, recipe, generator=generator, finish=box)
 
     def _in_turn(self, batch: Batch, generator: torch.Generator, *, training: bool) -> Batch:
         scan_count = batch["sensor"].shape[0]
@@ -153,8 +156,10 @@ class SegmentationTransforms:
             most_points=self.manifold_points,
             rotation=training and self.rotation,
             flip=training and self.flip,
+            inputs=self.inputs,
+            voxel_size=self.voxel_size,
         )
-        return _fused(batch, recipe, self.inputs, voxel_size=self.voxel_size, generator=generator)
+        return launch(batch, recipe, generator=generator)
 
     def _in_turn(self, batch: Batch, generator: torch.Generator, *, training: bool) -> Batch:
         index, scan_count = batch["batch"], batch["sensor"].shape[0]
@@ -165,29 +170,6 @@ class SegmentationTransforms:
             batch = augment(batch, rotation=self.rotation, flip=self.flip, generator=generator)
         batch["x"] = point_features(batch, self.inputs)
         return {**batch, **voxelize(batch, voxel_size=self.voxel_size)}
-
-
-def _fused(
-    batch: Batch,
-    recipe: Recipe,
-    inputs: Sequence[str],
-    *,
-    voxel_size: CellSize | None,
-    generator: torch.Generator,
-    finish: Callable[[Batch], Batch] = dict,
-) -> Pending:
-    """Launch everything; without `voxel_size` no voxels, which `finish` may add when sizes are known."""
-    fields, kept = launch(batch, recipe, generator=generator)
-    fields["x"] = point_features(fields, inputs)
-    if voxel_size is not None:
-        from also_selfsup.transforms.fused_voxels import voxelize_places  # needs Triton
-
-        most = LARGEST_COUNT if recipe.most_points is None else recipe.most_points
-        fields |= voxelize_places(
-            fields, kept.tables, counts=kept.counts, voxel_size=voxel_size, most_points=most
-        )
-    lengths = {name: number for name, number in LENGTHS.items() if name in fields}
-    return Pending(fields, lengths, read_later(kept.counts), finish)
 
 
 def _voxelized_range(batch: Batch, *, voxel_size: CellSize, extent: Sequence[float]) -> Batch:

@@ -45,7 +45,10 @@ def test_unpacked_is_collated(labelled: bool, others: int | None) -> None:
             assert found[name].data_ptr() % 16 == 0
         else:
             assert found[name] == values
-    fields = sum(v.nbytes for n, v in expected.items() if isinstance(v, torch.Tensor) and "batch" not in n)
+    # A byte a point says of which scan it is.
+    fields = sum(
+        v.numel() if "batch" in n else v.nbytes for n, v in expected.items() if isinstance(v, torch.Tensor)
+    )
     assert fields <= packed.buffer.nbytes < fields + 400
 
 
@@ -54,6 +57,13 @@ def test_a_batch_without_points_or_other_frames() -> None:
     expected, found = collate(scans), collate_packed(scans).unpack(CPU)
     assert found.keys() == expected.keys()
     assert all(torch.equal(found[n], v) for n, v in expected.items() if isinstance(v, torch.Tensor))
+
+
+@pytest.mark.parametrize("scans", [256, 257])
+def test_many_scans(scans: int) -> None:
+    found = collate_packed([scan_of(2, labelled=False)] * scans).unpack(CPU)
+    assert found["batch"].dtype == torch.int64
+    assert torch.equal(found["batch"], torch.arange(scans).repeat_interleave(2))
 
 
 def test_refusals_are_those_of_collate() -> None:

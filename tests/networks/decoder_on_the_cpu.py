@@ -9,14 +9,24 @@ import itertools
 import json
 import sys
 from typing import Any
+from unittest.mock import patch
 
 import torch
+import triton.language as tl
+from launch_counts import counted
 from torch import Tensor
 
 from also_selfsup.evaluation import iou
 from also_selfsup.losses import occupancy
 from also_selfsup.losses.occupancy import weighted_losses
-from also_selfsup.networks import InterpNet, build_decoder, interpnet, interpnet_fused
+from also_selfsup.networks import (
+    InterpNet,
+    build_decoder,
+    interpnet,
+    interpnet_fused,
+    neighbours_triton,
+)
+from also_selfsup.networks import pairs as pairs_module
 from also_selfsup.networks.pairs import search
 
 # Queries, supports, radius and spread in metres.
@@ -48,7 +58,9 @@ def searches() -> dict[str, Any]:
         pairs = search(query, support, **where, limit=supports)
         found = [tuple(pair) for pair in torch.stack(pairs.exact(), dim=1).tolist()]
         rest = pairs.query[len(found) :].tolist() + pairs.support[len(found) :].tolist()
-        fine = sorted(expected) == sorted(found) and found == sorted(found, key=lambda pair: pair[0])
+        rest += (pairs.keys[len(found) :] - supports - 1).tolist()
+        fine = pairs.keys[: len(found)].tolist() == [support for _, support in found]
+        fine &= sorted(expected) == sorted(found) and found == sorted(found, key=lambda pair: pair[0])
         capped = search(query, support, **where, limit=3).exact()
         in_ball = torch.tensor([q for q, _ in expected], dtype=torch.int64).bincount(minlength=queries)
         fine &= capped[0].bincount(minlength=queries).equal(in_ball.clamp(max=3))
@@ -56,6 +68,14 @@ def searches() -> dict[str, Any]:
         name = f"{axes} axes, {supports} supports, radius {radius}"
         wrong[name] = [len(expected), bool(fine), all(value == -1 for value in rest)]
     return wrong
+
+
+def one_search() -> dict[str, int]:
+    """What the host does for one."""
+    positions, scans = cloud(4, seed=1), torch.zeros(4, dtype=torch.int64)
+    with counted() as counts:
+        search(positions, positions, query_batch=scans, support_batch=scans, radius=1.0)
+    return dict(counts)
 
 
 def draws(times: int, *, supports: int, kept: int) -> float:
@@ -141,7 +161,11 @@ def errors(size: int, outputs: int, static: bool, axes: int) -> dict[str, float]
 
 def main() -> None:
     """Compare; print."""
-    found: dict[str, Any] = {"searches": searches(), "draws": draws(80, supports=30, kept=10)}
+    found: dict[str, Any] = {"one search": one_search(), "searches": searches()}
+    # Several blocks of supports and groups of queries.
+    with patch.object(neighbours_triton, "GROUP", tl.constexpr(4)), patch.object(pairs_module, "ROWS", 32):
+        found["searches"] |= {f"{name}, in blocks": case for name, case in searches().items()}
+    found |= {"draws": draws(80, supports=30, kept=10)}
     found["refused"] = refused()
     interpnet.searchable = lambda *_, **__: True
     cases = [(32, 2, False, 3), (16, 1, True, 2), (16, 2, True, 3)]

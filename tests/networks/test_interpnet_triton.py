@@ -19,6 +19,10 @@ def test_search_equals_brute_force(found: dict[str, Any]) -> None:
         assert count > 0 and fine and rest_is_empty, name
 
 
+def test_a_search_costs_the_host_little(found: dict[str, Any]) -> None:
+    assert found["one search"] == {"launches": 4, "torch": 13}
+
+
 def test_draw_is_uniform(found: dict[str, Any]) -> None:
     # Chi-squared with 29 degrees of freedom: above 69 or below 8 with a probability of 4e-5 each.
     assert 8 < found["draws"] < 69

@@ -32,7 +32,7 @@ import triton.language as tl  # noqa: E402
 from torch import Tensor  # noqa: E402
 
 from also_selfsup.data.scan import Batch, Scan, collate  # noqa: E402
-from also_selfsup.transforms import fused, fused_voxels, pipeline  # noqa: E402
+from also_selfsup.transforms import fused, pipeline  # noqa: E402
 from also_selfsup.transforms.permutation import permuted  # noqa: E402
 from also_selfsup.transforms.pipeline import PretrainingTransforms, SegmentationTransforms  # noqa: E402
 from also_selfsup.transforms.thinning import decimate  # noqa: E402
@@ -160,12 +160,21 @@ def check_voxels(found: Fields) -> None:
         assert found[name].dtype == values.dtype and torch.equal(found[name], values), name
 
 
+def of_one_batch(chain: PretrainingTransforms, batch: Batch) -> dict[str, int]:
+    """What the host does for a batch, in the interpreter."""
+    from launch_counts import counted
+
+    with counted() as counts:
+        chain.begin(batch, torch.Generator().manual_seed(1), training=True).result()
+    return dict(counts)
+
+
 def main() -> None:
     """Check; print figures."""
     device = OPTIONS.device
     if device == "cpu":
         pipeline.fusible = lambda *_, **__: True
-        fused.ELEMENTS = fused_voxels.ELEMENTS = 512  # the interpreter takes as long for a large block
+        fused.ELEMENTS = fused.SUMMED = 512  # the interpreter takes as long for a large block
     batch = scans_of(OPTIONS.scans, OPTIONS.points)
     most, queries = OPTIONS.points // 4, OPTIONS.points // 8
     chain = PretrainingTransforms(
@@ -204,6 +213,7 @@ def main() -> None:
             "u": u,
             "decimated": decimated[: sizes[0]].tolist(),
             "kept": kept,
+            "counts": of_one_batch(chain, batch) if device == "cpu" else None,
         },
         sys.stdout,
     )

@@ -28,6 +28,10 @@ def test_permutations_follow_their_formula(found: dict[str, Any], numpy_permutat
         assert case["places"] == expected.tolist()
 
 
+def test_a_batch_costs_the_host_little(found: dict[str, Any]) -> None:
+    assert found["counts"] in (None, {"launches": 6, "torch": 32})
+
+
 def test_queries_lie_uniformly_near_their_points(found: dict[str, Any]) -> None:
     for kind in ("in", "out"):
         assert stats.kstest(np.clip(found["u"][kind], 0, 1), "uniform").pvalue > 1e-4
@@ -51,7 +55,7 @@ def test_points_kept_are_a_random_part_in_random_order(found: dict[str, Any]) ->
 def test_kernels_compile_for_a_gpu(answers_of: Callable[..., Any]) -> None:
     """The interpreter takes what the compiler refuses; this needs no GPU."""
     kernels = answers_of(HERE / "fused_compile.py")
-    assert len(kernels) == 10
+    assert len(kernels) == 7
     # Divisions and roots that decide about cells are IEEE's, not the fast ones.
-    assert kernels["cell_keys"]["div.rn"] > 0 and kernels["voxel_keys"]["div.rn"] > 0
+    assert kernels["cell_keys"]["div.rn"] > 0 and kernels["choose_points"]["div.rn"] > 0
     assert all(found["div.full"] == found["sqrt.approx"] == 0 for found in kernels.values())
