@@ -173,15 +173,23 @@ def ahead(items: Iterator[T], work: Callable[[T], Steps[Done]], *, most: int = A
         yield done
 
 
-def record_stream(values: Iterable[Any], stream: torch.cuda.Stream) -> None:
-    """Tell the allocator that a stream uses these tensors, so that their memory waits for it when freed."""
+def record_stream(values: Iterable[Any], stream: torch.cuda.Stream, *, told: set[int] | None = None) -> None:
+    """Tell the allocator that a stream uses these tensors, so that their memory waits for it when freed.
+
+    Args:
+        values: Tensors, collections of them, or what has a method of this name.
+        stream: That uses them.
+        told: Memory that it knows of: many tensors may lie in one piece, each of which costs an event.
+    """
+    told = set() if told is None else told
     for value in values:
         if isinstance(value, Tensor):
-            if value.is_cuda:
+            if value.is_cuda and (place := value.untyped_storage().data_ptr()) not in told:
+                told.add(place)
                 value.record_stream(stream)
         elif isinstance(value, dict):
-            record_stream(value.values(), stream)
+            record_stream(value.values(), stream, told=told)
         elif isinstance(value, list | tuple):
-            record_stream(value, stream)
+            record_stream(value, stream, told=told)
         elif hasattr(value, "record_stream"):
             value.record_stream(stream)
