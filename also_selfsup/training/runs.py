@@ -50,7 +50,7 @@ def open_run(settings: Settings, *parts: str) -> Run:
     checkpoint's folder; otherwise, and where auto finds none, a new version begins.
 
     Raises:
-        SettingsError: cfg.resume names a file that does not exist, or the folder cannot be written.
+        SettingsError: cfg.resume names no file, or the folder cannot be written.
     """
     parent = resolve_path(settings.save_dir).joinpath(*parts)
     checkpoint = _checkpoint_to_resume(settings.resume, parent)
@@ -74,6 +74,12 @@ def _checkpoint_to_resume(resume: str | None, parent: Path) -> Path | None:
         return None
     if resume != "auto":
         path = resolve_path(resume)
+        if path.is_dir():
+            raise SettingsError(
+                f"cfg.resume={resume}: {path} is a folder; name its checkpoint, {path / LAST}."
+                if (path / LAST).is_file()
+                else f"cfg.resume={resume}: {path} is a folder without a {LAST}; name the {LAST} of a run."
+            )
         if not path.is_file():
             raise SettingsError(f"cfg.resume={resume}: no such file (looked for {path}).")
         return path

@@ -46,6 +46,15 @@ def test_a_path_goes_on_in_its_own_folder(tmp_path: Path) -> None:
         open_run(settings_in(tmp_path, str(tmp_path / "nowhere.ckpt")), "x")
 
 
+def test_a_folder_to_go_on_from_is_answered_with_its_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="is a folder without a last.ckpt; name the last.ckpt of a run"):
+        open_run(settings_in(tmp_path / "results", str(tmp_path)), "x")
+    (tmp_path / "last.ckpt").touch()
+    with pytest.raises(SettingsError, match=f"is a folder; name its checkpoint, {tmp_path / 'last.ckpt'}"):
+        open_run(settings_in(tmp_path / "results", str(tmp_path)), "x")
+    assert not (tmp_path / "results").exists()
+
+
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "x").touch()
     with pytest.raises(SettingsError, match="cfg.save_dir=.*cannot write to"):
