@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from also_selfsup.settings.files import load_settings
 from also_selfsup.settings.limits import SettingsError
@@ -73,3 +74,15 @@ def test_a_device_that_is_not_there_is_named() -> None:
     assert device_named("cpu").type == "cpu"
     with pytest.raises(UserError, match=r"--device abacus: .* Leave it out, or take cpu"):
         device_named("abacus")
+
+
+@pytest.mark.parametrize("said", ["Torch not compiled with CUDA enabled", "No such device.\nA trace"])
+def test_what_torch_says_of_a_device_is_a_sentence(monkeypatch: pytest.MonkeyPatch, said: str) -> None:
+    def refuse(*_: object, device: str) -> None:
+        raise AssertionError(said)
+
+    monkeypatch.setattr(torch, "zeros", refuse)
+    with pytest.raises(UserError) as refused:
+        device_named("cuda")
+    first = said.splitlines()[0].rstrip(".")
+    assert str(refused.value) == f"--device cuda: {first}. Leave it out, or take cpu."
