@@ -59,7 +59,8 @@ def scene_fraction(scenes: list[str], skip_ratio: int) -> list[str]:
 
     Args:
         scenes: Scenes of the split, in the order of the table.
-        skip_ratio: Every `skip_ratio`-th of them is kept; where there are fewer, scene-0392 alone.
+        skip_ratio: Every `skip_ratio`-th of them is kept; where there are fewer, scene-0392 alone, or
+            nothing if it is not among them.
     """
     kept = scenes[skip_ratio - 1 :: skip_ratio]
     return kept or [scene for scene in scenes if scene == SINGLE_SCENE]
