@@ -2,6 +2,7 @@
 
 import errno
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,20 @@ def remove_parts(folder: Path) -> None:
     """Remove what processes that were killed while writing left in a folder of checkpoints."""
     for part in folder.glob(".*.part"):
         part.unlink(missing_ok=True)
+
+
+def missing_folders(folder: Path) -> list[Path]:
+    """The folder and those above it, innermost first, as far as they are still to be made."""
+    return [path for path in (folder, *folder.parents) if not path.exists()]
+
+
+def remove_empty(folders: Iterable[Path]) -> None:
+    """Remove folders in their order, up to the first that holds something."""
+    for folder in folders:
+        try:
+            folder.rmdir()
+        except OSError:  # it holds something: so do those above it
+            return
 
 
 def _remove(part: Path) -> None:

@@ -1,5 +1,6 @@
 """Folders of runs, and what cfg.resume finds."""
 
+import errno
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from also_selfsup.settings.files import load_settings
 from also_selfsup.settings.limits import SettingsError
 from also_selfsup.settings.names import UserError
 from also_selfsup.settings.schema import Settings
+from also_selfsup.training import runs
 from also_selfsup.training.runs import open_run
 from also_selfsup.training.scoring import device_named
 
@@ -60,6 +62,19 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "x").touch()
     with pytest.raises(SettingsError, match="cfg.save_dir=.*cannot write to"):
         open_run(settings_in(tmp_path), "x")
+
+
+def test_a_disk_that_takes_no_settings_keeps_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(_: Settings, path: Path) -> None:
+        path.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(runs, "save_settings", fill)
+    with pytest.raises(SettingsError, match="cannot write to .*No space left"):
+        open_run(settings_in(tmp_path / "results"), "x")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_started_processes_join_the_first_one(
