@@ -14,6 +14,7 @@ from rich.progress import track
 from torch import Tensor
 
 from also_selfsup.checkpoints.pretrained import load_network
+from also_selfsup.checkpoints.writing import folders_for_results
 from also_selfsup.data.base import LidarDataset
 from also_selfsup.evaluation.confusion import confusion_picture, iou_table, save_scores
 from also_selfsup.evaluation.whole_split import score_split
@@ -28,7 +29,14 @@ from also_selfsup.training.scoring import device_named
 
 
 def evaluate(options: argparse.Namespace, console: Console) -> None:
-    """Load, predict every point, score, write."""
+    """Look whether results can be written, then load, predict every point, score, write."""
+    scores = [] if options.no_labels or not options.ckpt.is_file() else [options.ckpt.parent]
+    predictions = [options.save_predictions] if options.save_predictions else []
+    with folders_for_results(*predictions, *scores):
+        _evaluate(options, console)
+
+
+def _evaluate(options: argparse.Namespace, console: Console) -> None:
     settings = load_settings(options.config)
     settings = replace(settings, dataset_root=options.dataset_root or settings.dataset_root)
     loader, dataset = whole_split_loader(settings, options.split, labels=not options.no_labels)

@@ -13,6 +13,7 @@ from pathlib import Path
 from rich.console import Console
 
 from also_selfsup.checkpoints.reading import read_checkpoint
+from also_selfsup.checkpoints.writing import folders_for_results
 from also_selfsup.data import DATASETS
 from also_selfsup.data.scan import Scan
 from also_selfsup.reporting.class_views import predict_classes, write_class_views
@@ -42,7 +43,8 @@ def visualize(options: argparse.Namespace, console: Console) -> None:
     folder = options.out or path.parent / "visualization" / f"{path.stem}_{_file_name(words)}"
     title = f"{settings.name}: {words}"
     show = show_classes if segmentation else show_space
-    written = show(settings, scan, options=options, title=title, folder=folder, console=console)
+    with folders_for_results(folder):
+        written = show(settings, scan, options=options, title=title, folder=folder, console=console)
     names = ", ".join(file.name for file in written)
     console.print(f"Wrote {names} into {folder}. Open: {written[0]}", soft_wrap=True)
 
