@@ -6,7 +6,6 @@ fine-tuning: predicted and true classes beside each other. Leaves pictures, a me
 
 import argparse
 import re
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -21,10 +20,10 @@ from also_selfsup.reporting.region import corners_around, make_region, planes_of
 from also_selfsup.reporting.space import explore
 from also_selfsup.reporting.space_views import write_views
 from also_selfsup.reporting.subject import Wish, find_scan, is_segmentation, settings_of
-from also_selfsup.settings.names import UserError, choose, message
+from also_selfsup.settings.names import choose
 from also_selfsup.settings.run import resolve_path
 from also_selfsup.settings.schema import Settings
-from also_selfsup.settings.terminal import set_up_terminal
+from also_selfsup.settings.terminal import one_line_endings, set_up_terminal
 from also_selfsup.training.restoring import restore_pretraining
 from also_selfsup.training.scoring import device_named
 
@@ -120,12 +119,8 @@ def main() -> None:
     """Entry of the command line; what a user can mend ends in one line."""
     options = parse()
     set_up_terminal()
-    try:
+    with one_line_endings(OSError):
         visualize(options, Console(markup=False))
-    except UserError as error:
-        sys.exit(f"error: {message(error)}")
-    except OSError as error:  # a folder that cannot be written
-        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":
