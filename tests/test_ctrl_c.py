@@ -102,7 +102,7 @@ def test_eval_leaves_whole_predictions(root: Path, run: Path, street: Path, tmp_
     )
     words += f" --save-predictions {tmp_path} --device cpu"
     status, _, messages = interrupt(
-        root, words.split(), once=lambda: folder.is_dir() and any(folder.iterdir())
+        root, words.split(), once=lambda: folder.is_dir() and any(folder.glob("[!.]*"))
     )
     assert (status, messages.splitlines(True)[-1]) == (130, SAID) and "Traceback" not in messages
     dataset = NuScenes(street, "train", min_range=0)

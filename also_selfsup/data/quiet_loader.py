@@ -1,6 +1,8 @@
-"""Between data sets and those that read a whole split: a loader that Ctrl-C finds in order."""
+"""Between data sets and those that read a whole split: a loader that Ctrl-C ends without a word."""
 
+import sys
 from collections.abc import Iterator
+from types import TracebackType
 from typing import TypeVar
 
 from torch.utils.data import DataLoader
@@ -15,5 +17,16 @@ class QuietLoader(DataLoader[T]):
 
     def __iter__(self) -> "Iterator[T]":  # type: ignore[override]
         """Start the processes."""
+        self.worker_init_fn = _set_up_worker
         with ctrl_c_later():
             return super().__iter__()
+
+
+def _set_up_worker(worker: int) -> None:
+    """Python reports by this hook that a connection broke, as when nobody fetches a batch any more."""
+    sys.excepthook = _report
+
+
+def _report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if not issubclass(kind, EOFError | ConnectionError):
+        sys.__excepthook__(kind, error, trace)
