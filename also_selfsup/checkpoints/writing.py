@@ -2,7 +2,10 @@
 
 import errno
 import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import torch
@@ -16,6 +19,8 @@ UNWRITABLE = {
     errno.EROFS: "Make the file system writable",
     errno.EACCES: "Get the right to write there",
     errno.EPERM: "Get the right to write there",
+    errno.EEXIST: "Name a folder, not a file",
+    errno.ENOTDIR: "Name a folder, not a file",
 }
 
 
@@ -62,6 +67,47 @@ def remove_parts(folder: Path) -> None:
     """Remove what processes that were killed while writing left in a folder of checkpoints."""
     for part in folder.glob(".*.part"):
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def folders_for_results(*folders: Path) -> Iterator[None]:
+    """Make folders before long work whose results go there; if it fails, those that are empty go again.
+
+    Raises:
+        WriteError: One cannot be made, or nothing can be written into it.
+    """
+    missing = [path for folder in folders for path in missing_folders(folder)]
+    try:
+        for folder in folders:
+            _try_out(folder)
+        yield
+    except BaseException:  # also Ctrl-C
+        remove_empty(missing)
+        raise
+
+
+def _try_out(folder: Path) -> None:
+    """Make a folder and write something that has no name and is gone at once."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            return
+    except OSError as error:
+        raise explain_write_error(error, folder) from error
+
+
+def missing_folders(folder: Path) -> list[Path]:
+    """The folder and those above it, innermost first, as far as they are still to be made."""
+    return [path for path in (folder, *folder.parents) if not path.exists()]
+
+
+def remove_empty(folders: Iterable[Path]) -> None:
+    """Remove those folders, in their order, that hold nothing."""
+    for folder in folders:
+        try:
+            folder.rmdir()
+        except OSError:  # it holds something, or was never made
+            continue
 
 
 def _remove(part: Path) -> None:
