@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from also_selfsup.settings.names import UserError
+from also_selfsup.settings.whole_file import whole_file
 
 # What the system says when a file cannot be written, and the cure.
 UNWRITABLE = {
@@ -47,16 +48,12 @@ def write_atomically(content: Any, path: Path) -> None:
     Raises:
         WriteError: The disk is full, the folder not writable; `path` is as it was.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
+        with whole_file(path) as part, part.open("wb") as file:
             torch.save(content, file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(part, path)
-    except BaseException as error:  # also Ctrl-C: nothing unfinished stays behind
-        _remove(part)
+    except BaseException as error:
         if isinstance(cause := _cause(error), OSError):
             raise explain_write_error(cause, path) from error
         raise
@@ -108,13 +105,6 @@ def remove_empty(folders: Iterable[Path]) -> None:
             folder.rmdir()
         except OSError:  # it holds something, or was never made
             continue
-
-
-def _remove(part: Path) -> None:
-    try:
-        part.unlink(missing_ok=True)
-    except OSError:  # of a file system that went read-only meanwhile: the error at hand says so
-        return
 
 
 def _cause(error: BaseException) -> BaseException:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -10,7 +10,8 @@ from pathlib import Path
 def whole_file(path: Path) -> Iterator[Path]:
     """A hidden file beside `path` to write to, which takes its place once it is written.
 
-    What fails, Ctrl-C too, leaves `path` as it was and nothing beside it.
+    What fails, Ctrl-C too, leaves `path` as it was and nothing beside it; a process that is killed leaves the
+    hidden file, `.NAME.PID.part`.
 
     Args:
         path: File to make or replace; its folder is made where it is missing.
@@ -21,5 +22,6 @@ def whole_file(path: Path) -> Iterator[Path]:
         yield part
         part.replace(path)
     except BaseException:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # of a file system that went read-only meanwhile: the error at hand says so
+            part.unlink(missing_ok=True)
         raise
