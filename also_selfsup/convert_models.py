@@ -1,7 +1,6 @@
 """Script: turn a checkpoint of training into plain weights for what comes next, here and elsewhere."""
 
 import argparse
-import sys
 from pathlib import Path
 
 from rich.console import Console
@@ -20,8 +19,8 @@ from also_selfsup.checkpoints.next_command import (
     short,
 )
 from also_selfsup.checkpoints.take_over import take_over
-from also_selfsup.settings.names import UserError
 from also_selfsup.settings.run import resolve_path
+from also_selfsup.settings.terminal import one_line_endings
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -59,15 +58,13 @@ def main(arguments: list[str] | None = None) -> None:
     """Convert, then say what was written and what to type next."""
     options = parse(arguments)
     console = Console(highlight=False, soft_wrap=True, markup=False)
-    try:
+    with one_line_endings(OSError):
         written = _write(options)
-    except (UserError, OSError) as error:
-        sys.exit(f"error: {error}")
-    console.print("wrote " + ", ".join(f"{short(file.path)} ({file.count} weights)" for file in written))
-    for note in (note for file in written for note in file.notes):
-        console.print(f"note: {note}")
-    for line in _next(options, written[0]):
-        console.print(line)
+        console.print("wrote " + ", ".join(f"{short(file.path)} ({file.count} weights)" for file in written))
+        for note in (note for file in written for note in file.notes):
+            console.print(f"note: {note}")
+        for line in _next(options, written[0]):
+            console.print(line)
 
 
 def _write(options: argparse.Namespace) -> list[Written]:

@@ -1,7 +1,6 @@
 """`make demo`: simulate streets, pre-train, convert, fine-tune from two starts, evaluate, report."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +20,7 @@ from also_selfsup.reporting.report import write_report
 from also_selfsup.reporting.stopwatch import Stopwatch
 from also_selfsup.settings.run import load, resolve_path
 from also_selfsup.settings.schema import Settings
-from also_selfsup.settings.terminal import set_up_terminal
+from also_selfsup.settings.terminal import one_line_endings, set_up_terminal
 from also_selfsup.train_downstream_semseg import finetune
 from also_selfsup.train_selfsupervised import pretrain
 from also_selfsup.training.datamodule import open_dataset
@@ -185,10 +184,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     set_up_terminal()
     console = Console(highlight=False)
-    try:
+    with one_line_endings(ValueError, OSError):
         conclude(run_demo(options.folder, quick=options.quick, seeds=options.seeds, console=console), console)
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

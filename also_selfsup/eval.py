@@ -4,23 +4,22 @@ Leaves the confusion matrix (PNG) and the scores (CSV) beside the checkpoint; sa
 """
 
 import argparse
-import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 
 from also_selfsup.checkpoints.pretrained import load_network
+from also_selfsup.checkpoints.writing import folders_for_results
 from also_selfsup.data.base import LidarDataset
 from also_selfsup.evaluation.confusion import confusion_picture, iou_table, save_scores
 from also_selfsup.evaluation.whole_split import score_split
 from also_selfsup.settings.files import load_settings
-from also_selfsup.settings.names import UserError, message
+from also_selfsup.settings.progress import progress_bar
 from also_selfsup.settings.run import resolve_path
-from also_selfsup.settings.terminal import set_up_terminal
+from also_selfsup.settings.terminal import one_line_endings, set_up_terminal
 from also_selfsup.training.building import segmentation_network, segmentation_transforms
 from also_selfsup.training.datamodule import whole_split_loader
 from also_selfsup.training.precision import arithmetic
@@ -28,7 +27,14 @@ from also_selfsup.training.scoring import device_named
 
 
 def evaluate(options: argparse.Namespace, console: Console) -> None:
-    """Load, predict every point, score, write."""
+    """Look whether results can be written, then load, predict every point, score, write."""
+    scores = [] if options.no_labels or not options.ckpt.is_file() else [options.ckpt.parent]
+    predictions = [options.save_predictions] if options.save_predictions else []
+    with folders_for_results(*predictions, *scores):
+        _evaluate(options, console)
+
+
+def _evaluate(options: argparse.Namespace, console: Console) -> None:
     settings = load_settings(options.config)
     settings = replace(settings, dataset_root=options.dataset_root or settings.dataset_root)
     loader, dataset = whole_split_loader(settings, options.split, labels=not options.no_labels)
@@ -36,15 +42,16 @@ def evaluate(options: argparse.Namespace, console: Console) -> None:
     load_network(net, options.ckpt)
     device = device_named(options.device)
     folder: Path | None = options.save_predictions
-    matrix = score_split(
-        net.to(device),
-        segmentation_transforms(settings),
-        batches=track(loader, f"{settings.dataset_name} {options.split}", console=console),
-        class_count=len(dataset.class_names),
-        seed=settings.seed,
-        on_scan=partial(save_prediction, dataset, folder) if folder else None,
-        arithmetic=arithmetic(options.precision or settings.precision, device),
-    )
+    with progress_bar(console, unit="batches") as bar:
+        matrix = score_split(
+            net.to(device),
+            segmentation_transforms(settings),
+            batches=bar.track(loader, description=f"{settings.dataset_name} {options.split}"),
+            class_count=len(dataset.class_names),
+            seed=settings.seed,
+            on_scan=partial(save_prediction, dataset, folder) if folder else None,
+            arithmetic=arithmetic(options.precision or settings.precision, device),
+        )
     if folder:
         console.print(f"Predictions of {len(dataset)} scans: {folder}", soft_wrap=True)
     if not options.no_labels:
@@ -82,12 +89,8 @@ def main() -> None:
     """Entry of the command line; what a user can mend ends in one line."""
     options = parse()
     set_up_terminal()
-    try:
+    with one_line_endings(OSError):
         evaluate(options, Console(markup=False))
-    except UserError as error:
-        sys.exit(f"error: {message(error)}")
-    except OSError as error:  # a folder that cannot be written
-        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from also_selfsup.checkpoints.writing import explain_write_error
+from also_selfsup.checkpoints.writing import folders_for_results
 from also_selfsup.reporting.inspection import examine, open_splits
 from also_selfsup.reporting.inspection_findings import Finding, findings
 from also_selfsup.reporting.inspection_page import CAPTION, numbers, sections, verdict, write_findings
@@ -25,12 +25,9 @@ def inspect(settings: Settings, console: Console) -> list[Finding]:
     """Read, judge, write, say."""
     splits = open_splits(settings)
     folder = resolve_path(settings.save_dir) / "Inspection" / settings.name
-    try:
-        folder.mkdir(parents=True, exist_ok=True)  # before all scans are read
-    except OSError as error:
-        raise explain_write_error(error, folder) from error
-    for split in splits:
-        examine(split, settings, console=console)
+    with folders_for_results(folder):
+        for split in splits:
+            examine(split, settings, console=console)
     found = findings(splits, settings)
     page = write_report(
         folder / "report.html",

@@ -8,7 +8,6 @@ run again, what was half done goes on: type the same command again.
 import argparse
 import gc
 import logging
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
@@ -23,11 +22,11 @@ from also_selfsup.checkpoints.writing import write_atomically
 from also_selfsup.reporting.comparison import percent_miou
 from also_selfsup.reporting.efficiency import groups_of, percent, score_table
 from also_selfsup.reporting.efficiency_files import write_tables
-from also_selfsup.settings.names import UserError, message
+from also_selfsup.settings.names import UserError
 from also_selfsup.settings.run import load
 from also_selfsup.settings.schema import Settings
 from also_selfsup.settings.study import HEADS, Study, read_study
-from also_selfsup.settings.terminal import set_up_terminal
+from also_selfsup.settings.terminal import one_line_endings, set_up_terminal
 from also_selfsup.train_downstream_semseg import finetune
 from also_selfsup.training.building import network_of
 from also_selfsup.training.cells import (
@@ -216,7 +215,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = parse(arguments)
     set_up_terminal()
     console = Console(highlight=False, markup=False)
-    try:
+    with one_line_endings():
         study, overrides = read_study(words)
         recipes = [word.removeprefix("cfg=") for word in overrides if word.startswith("cfg=")]
         if len(recipes) != 1:
@@ -225,8 +224,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         given = any(word.startswith(MAX_EPOCHS) for word in overrides)
         epochs_given = settings.downstream.max_epochs if given else None
         run_study(settings, study, console=console, epochs_given=epochs_given)
-    except UserError as error:
-        sys.exit(f"error: {message(error)}")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from also_selfsup.settings.run import entry, resolve_path
 from also_selfsup.settings.schema import Settings
 from also_selfsup.training.closing import closing_line
 from also_selfsup.training.datamodule import LidarDataModule
-from also_selfsup.training.runs import Run, open_run
+from also_selfsup.training.runs import Run, open_run, unless_refused
 from also_selfsup.training.segmentation import SegmentationModule
 from also_selfsup.training.trainer import build_trainer, fit
 
@@ -39,14 +39,15 @@ def finetune(settings: Settings, *, quiet: bool = False, more: Sequence[Callback
         f"{Path(stage.checkpoint_name).stem if stage.checkpoint_name else 'scratch'}_skip{stage.skip_ratio}"
     )
     run = open_run(settings, "Downstream", settings.name, start)
-    trainer = build_trainer(
-        settings,
-        run.folder,
-        epochs=stage.max_epochs,
-        val_interval=stage.val_interval or settings.val_interval,
-        monitor="val/miou",
-        more=[*run_report("train_downstream_semseg", data, run), *more],
-    )
+    with unless_refused(run):
+        trainer = build_trainer(
+            settings,
+            run.folder,
+            epochs=stage.max_epochs,
+            val_interval=stage.val_interval or settings.val_interval,
+            monitor="val/miou",
+            more=[*run_report("train_downstream_semseg", data, run), *more],
+        )
     fit(trainer, module, data, run)
     if trainer.is_global_zero and not quiet:
         next_command = convert_command(run.last, downstream=True)

@@ -11,7 +11,7 @@ from also_selfsup.training.closing import closing_line
 from also_selfsup.training.datamodule import LidarDataModule
 from also_selfsup.training.pretraining import PretrainingModule
 from also_selfsup.training.probing import probe_callbacks
-from also_selfsup.training.runs import Run, open_run
+from also_selfsup.training.runs import Run, open_run, unless_refused
 from also_selfsup.training.trainer import build_trainer, fit
 
 
@@ -22,14 +22,15 @@ def pretrain(settings: Settings) -> Run:
     if settings.training.init_from is not None:
         load_start(module.backbone, resolve_path(settings.training.init_from))
     run = open_run(settings, "Pretraining", settings.name)
-    trainer = build_trainer(
-        settings,
-        run.folder,
-        epochs=settings.training.max_epochs,
-        val_interval=settings.val_interval,
-        monitor="val/iou",
-        more=[*probe_callbacks(settings, run.folder), *run_report("train_selfsupervised", data, run)],
-    )
+    with unless_refused(run):
+        trainer = build_trainer(
+            settings,
+            run.folder,
+            epochs=settings.training.max_epochs,
+            val_interval=settings.val_interval,
+            monitor="val/iou",
+            more=[*probe_callbacks(settings, run.folder), *run_report("train_selfsupervised", data, run)],
+        )
     fit(trainer, module, data, run)
     if trainer.is_global_zero:
         Console(markup=False).print(closing_line(trainer, run, convert_command(run.last)), soft_wrap=True)

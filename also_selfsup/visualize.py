@@ -6,13 +6,13 @@ fine-tuning: predicted and true classes beside each other. Leaves pictures, a me
 
 import argparse
 import re
-import sys
 from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 
 from also_selfsup.checkpoints.reading import read_checkpoint
+from also_selfsup.checkpoints.writing import folders_for_results
 from also_selfsup.data import DATASETS
 from also_selfsup.data.scan import Scan
 from also_selfsup.reporting.class_views import predict_classes, write_class_views
@@ -20,10 +20,10 @@ from also_selfsup.reporting.region import corners_around, make_region, planes_of
 from also_selfsup.reporting.space import explore
 from also_selfsup.reporting.space_views import write_views
 from also_selfsup.reporting.subject import Wish, find_scan, is_segmentation, settings_of
-from also_selfsup.settings.names import UserError, choose, message
+from also_selfsup.settings.names import choose
 from also_selfsup.settings.run import resolve_path
 from also_selfsup.settings.schema import Settings
-from also_selfsup.settings.terminal import set_up_terminal
+from also_selfsup.settings.terminal import one_line_endings, set_up_terminal
 from also_selfsup.training.restoring import restore_pretraining
 from also_selfsup.training.scoring import device_named
 
@@ -42,7 +42,8 @@ def visualize(options: argparse.Namespace, console: Console) -> None:
     folder = options.out or path.parent / "visualization" / f"{path.stem}_{_file_name(words)}"
     title = f"{settings.name}: {words}"
     show = show_classes if segmentation else show_space
-    written = show(settings, scan, options=options, title=title, folder=folder, console=console)
+    with folders_for_results(folder):
+        written = show(settings, scan, options=options, title=title, folder=folder, console=console)
     names = ", ".join(file.name for file in written)
     console.print(f"Wrote {names} into {folder}. Open: {written[0]}", soft_wrap=True)
 
@@ -118,12 +119,8 @@ def main() -> None:
     """Entry of the command line; what a user can mend ends in one line."""
     options = parse()
     set_up_terminal()
-    try:
+    with one_line_endings(OSError):
         visualize(options, Console(markup=False))
-    except UserError as error:
-        sys.exit(f"error: {message(error)}")
-    except OSError as error:  # a folder that cannot be written
-        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

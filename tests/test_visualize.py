@@ -198,6 +198,7 @@ def test_settings_come_from_the_checkpoint_where_no_file_is(
         (["--split", "vall"], "val"),
         (["--scan", "nothing.bin"], "nothing.bin: no such file"),
         (["--cell", "-1"], "--cell -1"),
+        (["--out", "/proc/none"], "/proc/none: cannot be written"),
         (["--device", "abacus"], "--device abacus"),
         (["cfg.network.latent_siz=8"], "Did you mean latent_size"),
         (["cfg.network.latent_size=9"], "network must be built as for the source"),
@@ -208,6 +209,7 @@ def test_says_what_is_wrong(
 ) -> None:
     with pytest.raises(UserError, match=said):
         look(save_run(tmp_path / "run", settings), *words)
+    assert not (tmp_path / "out").exists()
 
 
 def test_refuses_a_part_of_a_network(tmp_path: Path, settings: Settings, look: Look) -> None:

@@ -2,12 +2,16 @@
 
 import errno
 import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import torch
 
 from also_selfsup.settings.names import UserError
+from also_selfsup.settings.whole_file import whole_file
 
 # What the system says when a file cannot be written, and the cure.
 UNWRITABLE = {
@@ -16,6 +20,8 @@ UNWRITABLE = {
     errno.EROFS: "Make the file system writable",
     errno.EACCES: "Get the right to write there",
     errno.EPERM: "Get the right to write there",
+    errno.EEXIST: "Name a folder, not a file",
+    errno.ENOTDIR: "Name a folder, not a file",
 }
 
 
@@ -42,16 +48,12 @@ def write_atomically(content: Any, path: Path) -> None:
     Raises:
         WriteError: The disk is full, the folder not writable; `path` is as it was.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
+        with whole_file(path) as part, part.open("wb") as file:
             torch.save(content, file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(part, path)
-    except BaseException as error:  # also Ctrl-C: nothing unfinished stays behind
-        _remove(part)
+    except BaseException as error:
         if isinstance(cause := _cause(error), OSError):
             raise explain_write_error(cause, path) from error
         raise
@@ -64,11 +66,45 @@ def remove_parts(folder: Path) -> None:
         part.unlink(missing_ok=True)
 
 
-def _remove(part: Path) -> None:
+@contextmanager
+def folders_for_results(*folders: Path) -> Iterator[None]:
+    """Make folders before long work whose results go there; if it fails, those that are empty go again.
+
+    Raises:
+        WriteError: One cannot be made, or nothing can be written into it.
+    """
+    missing = [path for folder in folders for path in missing_folders(folder)]
     try:
-        part.unlink(missing_ok=True)
-    except OSError:  # of a file system that went read-only meanwhile: the error at hand says so
-        return
+        for folder in folders:
+            _try_out(folder)
+        yield
+    except BaseException:  # also Ctrl-C
+        remove_empty(missing)
+        raise
+
+
+def _try_out(folder: Path) -> None:
+    """Make a folder and write something that has no name and is gone at once."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            return
+    except OSError as error:
+        raise explain_write_error(error, folder) from error
+
+
+def missing_folders(folder: Path) -> list[Path]:
+    """The folder and those above it, innermost first, as far as they are still to be made."""
+    return [path for path in (folder, *folder.parents) if not path.exists()]
+
+
+def remove_empty(folders: Iterable[Path]) -> None:
+    """Remove those folders, in their order, that hold nothing."""
+    for folder in folders:
+        try:
+            folder.rmdir()
+        except OSError:  # it holds something, or was never made
+            continue
 
 
 def _cause(error: BaseException) -> BaseException:

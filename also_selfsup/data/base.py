@@ -17,6 +17,7 @@ from also_selfsup.data.formats import Points, ScanError, count_points, scale_int
 from also_selfsup.data.labels import LabelMap
 from also_selfsup.data.scan import Scan, empty_scan
 from also_selfsup.settings.names import UserError, choose
+from also_selfsup.settings.whole_file import whole_file
 
 Labels = NDArray[np.integer[Any]]
 
@@ -224,8 +225,8 @@ class LidarDataset(Dataset[Scan], ABC):
             )
         raw = self.classes().raw(labels)
         path = Path(directory) / self.submission_path(index)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(raw.astype(self.submission_dtype).tobytes())
+        with whole_file(path) as part:
+            part.write_bytes(raw.astype(self.submission_dtype).tobytes())
         return path
 
 

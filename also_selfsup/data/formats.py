@@ -191,8 +191,8 @@ def _unreadable(path: Path, error: OSError) -> ScanError:
     return ScanError(path, f"cannot be read ({error.strerror})", "Check the file, its rights and its disk")
 
 
-def check_length(path: Path, size: int, *, record: int) -> None:
-    """Refuse a file of `size` bytes that is no whole number of points of `record` bytes.
+def check_length(path: Path, size: int, *, record: int, of: str = "points") -> None:
+    """Refuse a file of `size` bytes that is no whole number of records (named by `of`) of `record` bytes.
 
     Raises:
         ScanError: It is empty, or not such a file.
@@ -200,5 +200,5 @@ def check_length(path: Path, size: int, *, record: int) -> None:
     if size == 0:
         raise ScanError(path, "the file is empty", "Fetch it again")
     if size % record:
-        finding = f"{size} bytes are no whole number of points of {record} bytes"
+        finding = f"{size} bytes are no whole number of {of} of {record} bytes"
         raise ScanError(path, finding, "The file is cut short or of another format: fetch it again")

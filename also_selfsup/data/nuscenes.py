@@ -18,6 +18,7 @@ from also_selfsup.data.labels import NUSCENES
 from also_selfsup.data.multi_frame import MultiFrameDataset, Neighbour
 from also_selfsup.data.nuscenes_index import KeyFrames, lidarseg_files, open_key_frames
 from also_selfsup.data.nuscenes_poses import read_lidar_poses
+from also_selfsup.settings.whole_file import whole_file
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +60,8 @@ def scene_fraction(scenes: list[str], skip_ratio: int) -> list[str]:
 
     Args:
         scenes: Scenes of the split, in the order of the table.
-        skip_ratio: Every `skip_ratio`-th of them is kept; where there are fewer, scene-0392 alone.
+        skip_ratio: Every `skip_ratio`-th of them is kept; where there are fewer, scene-0392 alone, or
+            nothing if it is not among them.
     """
     kept = scenes[skip_ratio - 1 :: skip_ratio]
     return kept or [scene for scene in scenes if scene == SINGLE_SCENE]
@@ -191,6 +193,6 @@ class NuScenes(MultiFrameDataset):
         path = super().write_submission(index, labels, directory=directory)
         meta = Path(directory) / self.split / "submission.json"
         if not meta.is_file():
-            meta.parent.mkdir(parents=True, exist_ok=True)
-            meta.write_text(json.dumps(SUBMISSION_META, indent=1), encoding="utf-8")
+            with whole_file(meta) as part:
+                part.write_text(json.dumps(SUBMISSION_META, indent=1), encoding="utf-8")
         return path

@@ -20,13 +20,15 @@ class OneScan(Folder):
         data: Columns, intensity scale, sensor's origin and least range, where they are given.
 
     Raises:
-        DatasetError: No such file, or its ending is none of a scan's.
+        DatasetError: No such file, a folder, or its ending is none of a scan's.
         ScanError: It cannot be read as a scan.
         MissingLibraryError: Its format needs a library that is not installed.
     """
 
     def __init__(self, path: Path, data: Data) -> None:
         self.file = path
+        if path.is_dir():
+            raise DatasetError(f"{path}: a folder; name one scan in it.")
         if not path.is_file():
             raise DatasetError(f"{path}: no such file; name one scan.")
         if kind_of(path.name) is None:

@@ -13,6 +13,8 @@ from matplotlib.figure import Figure
 from rich.table import Table
 from torch import Tensor
 
+from also_selfsup.settings.whole_file import whole_file
+
 
 def labelled(matrix: Tensor) -> Tensor:
     """Leave out the points without a label: row 0 of a confusion matrix (C, C) becomes 0."""
@@ -93,8 +95,8 @@ def confusion_picture(matrix: Tensor, class_names: Sequence[str], *, path: str |
         colour = "white" if value > 60 else "black"
         axes.text(column, row, f"{value:.0f}", ha="center", va="center", color=colour, fontsize=7)
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    FigureCanvasAgg(figure).print_figure(path, dpi=150, format="png")
+    with whole_file(path) as part:
+        FigureCanvasAgg(figure).print_figure(part, dpi=150, format="png")
     return path
 
 
@@ -113,7 +115,7 @@ def save_scores(matrix: Tensor, class_names: Sequence[str], *, path: str | Path)
     matrix = labelled(matrix).cpu()
     values = [iou_per_class(matrix)[1:], mean_iou(matrix)[None], frequency_weighted_iou(matrix)[None]]
     names = [*class_names[1:], "mean", "frequency-weighted"]
-    with Path(path).open("w", newline="", encoding="utf-8") as file:
+    with whole_file(Path(path)) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["class", "iou"])
         for name, value in zip(names, torch.cat(values).tolist(), strict=True):

@@ -159,7 +159,7 @@ def _results(outputs: tuple[Tensor, ...], pair_query: Tensor, pair_support: Tens
     """Name the outputs, (P,) each, and all of them together, (P, O)."""
     *alone, predictions = outputs
     names = ("occupancy_logits", "intensity_predictions")
-    named = dict(zip(names, alone, strict=False))
+    named = dict(zip(names[: len(alone)], alone, strict=True))
     return {"predictions": predictions, **named, "pair_query": pair_query, "pair_support": pair_support}
 
 

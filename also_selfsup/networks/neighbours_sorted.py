@@ -20,9 +20,10 @@ import triton
 import triton.language as tl
 
 from also_selfsup.sparseconv.native.gpu.launch import Launcher
+from also_selfsup.transforms.fused_kernels import summed
 
 # Sums that are read together.
-_TOGETHER = tl.constexpr(256)
+TOGETHER = tl.constexpr(256)
 
 
 @triton.jit
@@ -61,16 +62,6 @@ def not_finite(pos, row, inside, D: tl.constexpr):
         value = tl.load(pos + row * 3 + axis, mask=inside, other=0.0)
         spoiled = spoiled | (tl.abs(value) == float("inf")) | (value != value)
     return spoiled
-
-
-@triton.jit
-def summed(numbers, begin, end):
-    """The sum of int32 numbers from one place to another."""
-    found = tl.zeros((_TOGETHER,), tl.int32)
-    for first in range(begin, end, _TOGETHER):
-        place = first + tl.arange(0, _TOGETHER)
-        found += tl.load(numbers + place, mask=place < end, other=0)
-    return tl.sum(found, 0)
 
 
 @triton.jit(do_not_specialize=["count", "circle"])
@@ -123,7 +114,7 @@ def _sort_kernel(
         number -= circle + 1
         tl.store(starts + circle + 1 + number, 0, mask=(number >= 0) & (number < groups))
     if program == 0:
-        spoiled = summed(flags, 0, blocks)
+        spoiled = summed(flags, 0, blocks, TOGETHER)
         tl.store(numbers + 1, (spoiled > 0).to(tl.int32))
 
 

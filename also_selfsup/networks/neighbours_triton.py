@@ -14,8 +14,9 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from also_selfsup.networks.neighbours_sorted import column, mixed, not_finite, summed
+from also_selfsup.networks.neighbours_sorted import TOGETHER, column, mixed, not_finite
 from also_selfsup.sparseconv.native.gpu.launch import Launcher
+from also_selfsup.transforms.fused_kernels import summed
 
 # Queries whose pairs are summed in one number.
 GROUP = tl.constexpr(256)
@@ -127,10 +128,10 @@ def _list_kernel(
     sums, group = starts + circle + 1, query // GROUP
     begin, length, tag = _ranges(pos, batch, query, starts, supports, circle, INVERSE, D, R)
     threshold, count = tl.load(thresholds + query), tl.load(counts + query)
-    first = summed(sums, 0, group) + summed(counts, group * GROUP, query)
+    first = summed(sums, 0, group, TOGETHER) + summed(counts, group * GROUP, query, TOGETHER)
     room = queries * limit
     _fill(
-        found, keys, summed(sums, 0, (queries + GROUP - 1) // GROUP) + query * limit - first,
+        found, keys, summed(sums, 0, (queries + GROUP - 1) // GROUP, TOGETHER) + query * limit - first,
         limit - count, room, supports,
     )  # fmt: skip
     tl.store(numbers, first + count, mask=query == queries - 1)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from also_selfsup.sparseconv.native.gpu.launch import has_matrix_units
+from also_selfsup.transforms.pending import read_later
 
 # Cells are a little wider than the radius, so that no rounding can hide a neighbour two cells away.
 CELL_SLACK = 1.0 + 1e-6
@@ -119,7 +120,7 @@ def search(
         sizes=(support_count, circle, min(limit, support_count)),
         constants={**constants, "SQUARED": radius * radius, **RANGES[axes]},
     )  # fmt: skip
-    return Pairs(found[0], found[1], keys, numbers, support_count, _later(numbers))
+    return Pairs(found[0], found[1], keys, numbers, support_count, read_later(numbers))
 
 
 def _matched(
@@ -195,22 +196,3 @@ def _seeds(device: torch.device, generator: torch.Generator | None) -> Tensor:
     drawn_on = device if generator is None else generator.device
     drawn = torch.randint(-(2**31), 2**31, (2,), generator=generator, device=drawn_on)
     return drawn.to(device, non_blocking=True)
-
-
-def _later(numbers: Tensor) -> Callable[[], list[int]]:
-    """Fetch a few numbers without waiting for them now."""
-    if not numbers.is_cuda:
-        return numbers.tolist
-    if torch.cuda.is_current_stream_capturing():
-        return numbers.tolist  # of the graph's latest replay
-    host = torch.empty(numbers.shape, dtype=numbers.dtype, pin_memory=True)
-    host.copy_(numbers, non_blocking=True)
-    arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
-    arrived.record()
-
-    def read() -> list[int]:
-        arrived.synchronize()
-        found: list[int] = host.tolist()
-        return found
-
-    return read

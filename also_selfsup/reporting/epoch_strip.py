@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from also_selfsup.data.scan import Scan
 from also_selfsup.reporting.occupancy import Plane
 from also_selfsup.reporting.pictures import EVEN, FREE, HATCH, OCCUPIED, SHADES, UNKNOWN, save
+from also_selfsup.settings.whole_file import whole_file
 
 COLUMNS = 4  # epochs that a strip shows at most
 UNKNOWN_CODE = 255
@@ -19,13 +20,11 @@ UNKNOWN_CODE = 255
 
 def keep(folder: Path, epoch: int, *, number: int, answer: NDArray[np.float32]) -> Path:
     """Store a scan's answer (rows, columns) of an epoch in one byte a cell, fine enough for colours."""
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"occupancy_{number}_epoch_{epoch:05d}.npz"
     codes = np.where(np.isnan(answer), UNKNOWN_CODE, np.nan_to_num(answer) * 254).round().astype(np.uint8)
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
+    with whole_file(path) as part, part.open("wb") as file:
         np.savez_compressed(file, occupancy=codes)
-    return partial.replace(path)
+    return path
 
 
 def kept(folder: Path, *, number: int, last: int) -> dict[int, NDArray[np.float32]]:

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from torch.utils.data import DataLoader
 
 from also_selfsup.data.base import LidarDataset
 from also_selfsup.data.examination import Examination, Examined
+from also_selfsup.data.quiet_loader import QuietLoader
 from also_selfsup.settings.names import UserError, message
 from also_selfsup.settings.progress import progress_bar
 from also_selfsup.settings.schema import Settings
@@ -82,7 +82,7 @@ def examine(split: Split, settings: Settings, *, console: Console) -> None:
     if split.dataset is None:
         return
     indices = spread_evenly(len(split.dataset), settings.inspect.max_scans)
-    loader = DataLoader(
+    loader = QuietLoader(
         Examination(split.dataset, extent=settings.network.extent),
         batch_size=None,
         sampler=indices,

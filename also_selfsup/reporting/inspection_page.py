@@ -12,6 +12,7 @@ from also_selfsup.reporting.inspection_findings import Finding
 from also_selfsup.reporting.inspection_pictures import distribution_picture, example_picture, label_picture
 from also_selfsup.reporting.report import Commands, Picture, Section, Table, Text
 from also_selfsup.settings.schema import Settings
+from also_selfsup.settings.whole_file import whole_file
 
 LISTED = 200  # findings that the page holds; the file has all
 # Of a scan: words, attribute, form, factor.
@@ -82,7 +83,7 @@ def sections(
 
 def write_findings(path: Path, found: Sequence[Finding]) -> Path:
     """Write all findings as CSV: kind, where, found, cure."""
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with whole_file(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["kind", "where", "found", "cure"])
         writer.writerows(["problem" if f.problem else "note", f.where, f.found, f.cure] for f in found)

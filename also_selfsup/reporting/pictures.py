@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from also_selfsup.data.scan import Scan
 from also_selfsup.reporting.occupancy import AXES, Plane
+from also_selfsup.settings.whole_file import whole_file
 
 FREE, EVEN, OCCUPIED = "#b9ddf5", "#fdf6e3", "#a83600"
 UNKNOWN, HATCH = "#ececec", "#bdbdbd"
@@ -53,8 +54,8 @@ def occupancy_picture(
 
 def save(figure: Figure, path: Path) -> Path:
     """Write a figure as PNG without a display or global state."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    FigureCanvasAgg(figure).print_figure(path, dpi=130, format="png", facecolor="white")
+    with whole_file(path) as part:
+        FigureCanvasAgg(figure).print_figure(part, dpi=130, format="png", facecolor="white")
     return path
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from also_selfsup.reporting.surface import Mesh
+from also_selfsup.settings.whole_file import whole_file
 
 COLOURS = ("red", "green", "blue")
 
@@ -47,6 +48,6 @@ def write_ply(
         "property list uchar int vertex_indices",
         "end_header\n",
     ]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes("\n".join(header).encode("ascii") + vertices.tobytes() + triangles.tobytes())
+    with whole_file(path) as part:
+        part.write_bytes("\n".join(header).encode("ascii") + vertices.tobytes() + triangles.tobytes())
     return path

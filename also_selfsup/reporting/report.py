@@ -10,6 +10,7 @@ from html import escape
 from pathlib import Path
 
 from also_selfsup.reporting.style import STYLE
+from also_selfsup.settings.whole_file import whole_file
 
 
 @dataclass(frozen=True)
@@ -173,10 +174,9 @@ def write_report(path: Path, sections: Sequence[Section], *, title: str, subtitl
         f'<header><h1>{escape(title)}</h1>\n<p class="subtitle">{escape(subtitle)}</p></header>\n'
         f"{body}\n</main>\n</body>\n</html>\n"
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(page, encoding="utf-8")
-    return partial.replace(path)
+    with whole_file(path) as part:
+        part.write_text(page, encoding="utf-8")
+    return path
 
 
 def _broken(line: str) -> str:

@@ -13,7 +13,7 @@ from also_selfsup.reporting.report import Commands, Listing, Section, Table, Tex
 from also_selfsup.settings.schema import Settings
 from also_selfsup.training.datamodule import LidarDataModule
 from also_selfsup.training.epoch_log import read_log
-from also_selfsup.training.runs import Run
+from also_selfsup.training.runs import BEST, Run
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,12 @@ def result(folder: Path, score: tuple[str, str]) -> Text:
     best, last = max(rows, key=lambda row: float(row[column])), rows[-1]
     said = f"{words} on the validation scans: {100 * float(last[column]):.1f} % after epoch "
     said += f"{int(last['epoch']) + 1}"
-    if best[column] == last[column]:
+    if best is last:
         return Text(f"{said}, the best so far.", emphasis=True)
+    if best[column] == last[column]:  # Lightning keeps the checkpoint of the first
+        return Text(
+            f"{said}, as good as the best; {BEST} is of epoch {int(best['epoch']) + 1}.", emphasis=True
+        )
     return Text(
         f"{said}; the best was {100 * float(best[column]):.1f} % after epoch {int(best['epoch']) + 1}.",
         emphasis=True,

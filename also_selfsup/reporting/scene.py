@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from also_selfsup.reporting.colours import RGB, Legend, Ramp
+from also_selfsup.settings.whole_file import whole_file
 
 STEPS = 65535  # of a coordinate along each edge of a layer's box: under a millimetre for 40 m
 PARTS = ("scene.css", "scene_math.js", "scene_gl.js", "scene.js")
@@ -114,8 +115,8 @@ def write_scene(path: Path, scene: Scene) -> Path:
     }
     # In one pass: a name of the data that looks like a mark stays what it is.
     page = re.sub(f"@({'|'.join(texts)})@", lambda mark: texts[mark[1]], page)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page, encoding="utf-8")
+    with whole_file(path) as part:
+        part.write_text(page, encoding="utf-8")
     return path
 
 

@@ -24,6 +24,7 @@ def check(settings: Settings) -> Settings:
         SettingsError: The message names the key, the value and what is allowed.
     """
     _check_group(settings, "cfg")
+    _check_places(settings)
     _check_voxel_size(settings.network.voxel_size)
     _check_view(settings.network)
     _check_probes(settings)
@@ -91,6 +92,17 @@ def _check_value(value: Any, key: str, metadata: Any) -> None:
         raise SettingsError(f"{key}={value}: must be at least {metadata['low']}{unit} ({metadata['doc']}).")
     if "above" in metadata and not value > metadata["above"]:
         raise SettingsError(f"{key}={value}: must be above {metadata['above']}{unit} ({metadata['doc']}).")
+
+
+def _check_places(settings: Settings) -> None:
+    name = settings.name
+    if not name.strip() or name in (".", "..") or "/" in name:
+        raise SettingsError(
+            f"cfg.name={name}: must name one folder, which is made under cfg.save_dir, without a /; say with "
+            "cfg.save_dir where results go."
+        )
+    if not settings.save_dir.strip():
+        raise SettingsError(f"cfg.save_dir={settings.save_dir}: no folder; name one, such as results.")
 
 
 def _check_batch_limit(name: str, limit: Any, *, least: int) -> None:

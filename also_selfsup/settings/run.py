@@ -22,9 +22,8 @@ from omegaconf.errors import (
 )
 
 from also_selfsup.settings.limits import SettingsError, check, unknown_key, wrong_type
-from also_selfsup.settings.names import UserError, message
 from also_selfsup.settings.schema import Settings
-from also_selfsup.settings.terminal import set_up_terminal
+from also_selfsup.settings.terminal import one_line_endings, set_up_terminal
 
 PACKAGE = Path(__file__).resolve().parents[1]
 CONFIGS = PACKAGE.parent / "configs"
@@ -33,26 +32,22 @@ CONFIGS = PACKAGE.parent / "configs"
 def entry(task: Callable[[Settings], None]) -> Callable[[], None]:
     """Make `task` the main function of a script with Hydra's command line (`cfg=nuscenes cfg.seed=1`).
 
-    A `UserError`, of the command line or of the task, ends the script with its message and exit status 1.
+    A `UserError`, of the command line or of the task, and Ctrl-C end the script as `one_line_endings` says.
     """
     register()
 
     @hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="config")
     @functools.wraps(task)
     def composed(config: DictConfig) -> None:
-        try:
+        with one_line_endings():  # here, because Hydra would report a UserError in a traceback
             task(to_settings(config.cfg))
-        except UserError as error:  # here, because Hydra would report it in a traceback
-            sys.exit(f"error: {message(error)}")
 
     @functools.wraps(task)
     def main() -> None:
         set_up_terminal()
-        try:
+        with one_line_endings():
             _refuse_early(sys.argv[1:])
-        except SettingsError as error:
-            sys.exit(f"error: {error}")
-        composed()
+            composed()
 
     return main
 

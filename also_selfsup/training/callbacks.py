@@ -15,7 +15,7 @@ from also_selfsup.data.scan import Batch
 from also_selfsup.data.skip_log import SkipLog
 from also_selfsup.settings.files import save_settings
 from also_selfsup.settings.schema import Settings
-from also_selfsup.training.runs import BEST, LAST
+from also_selfsup.training.runs import BEST, CONFIG, LAST
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class SettingsFile(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write it."""
         if trainer.is_global_zero and self.folder.is_dir():
-            save_settings(self.settings, self.folder / "config.yaml")
+            save_settings(self.settings, self.folder / CONFIG)
 
 
 class Throughput(Callback):

@@ -18,6 +18,7 @@ from also_selfsup.settings.limits import SettingsError, check
 from also_selfsup.settings.run import resolve_path
 from also_selfsup.settings.schema import Settings
 from also_selfsup.settings.study import SCRATCH, Study, epochs_of, skip_ratio
+from also_selfsup.settings.whole_file import whole_file
 
 # Settings that do not change what comes out of a run.
 INDIFFERENT = ("save_dir", "resume", "threads", "max_minutes", "dataset_root")
@@ -233,6 +234,5 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(content), encoding="utf-8")
-    partial.replace(path)
+    with whole_file(path) as part:
+        part.write_text(json.dumps(content), encoding="utf-8")

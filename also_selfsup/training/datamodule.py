@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Sampler
 from also_selfsup.data import DATASETS
 from also_selfsup.data.base import LidarDataset
 from also_selfsup.data.packing import collate_packed
+from also_selfsup.data.quiet_loader import QuietLoader
 from also_selfsup.data.scan import Batch, Scan, collate
 from also_selfsup.settings.limits import SettingsError
 from also_selfsup.settings.names import choose
@@ -171,7 +172,7 @@ def whole_split_loader(
 ) -> tuple[DataLoader[Scan], LidarDataset]:
     """Every point of every scan of a split, in order, for evaluation; and the data set behind the loader."""
     dataset = open_dataset(settings, split, labels=labels, every_point=True)
-    loader = DataLoader(
+    loader = QuietLoader(
         dataset,
         batch_size=settings.downstream.batch_size,
         num_workers=settings.threads,

@@ -9,6 +9,8 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.utilities import rank_zero_only
 
+from also_selfsup.settings.whole_file import whole_file
+
 
 class EpochLog(Checkpoint):
     """Writes the epochs' figures, which the modules name `train/...` and `val/...`.
@@ -45,12 +47,10 @@ class EpochLog(Checkpoint):
 
 def write_log(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write rows as CSV, all or nothing; a value that a row lacks is left empty."""
-    partial = path.with_suffix(".partial")
-    with partial.open("w", newline="", encoding="utf-8") as file:
+    with whole_file(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=list(dict.fromkeys(key for one in rows for key in one)))
         writer.writeheader()
         writer.writerows(rows)
-    partial.replace(path)
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

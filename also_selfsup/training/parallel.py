@@ -22,6 +22,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from also_selfsup.settings.ctrl_c import ctrl_c_later, end_at_ctrl_c
 from also_selfsup.settings.terminal import set_up_terminal
 
 Job = TypeVar("Job")
@@ -118,7 +119,8 @@ def _at_once(
         # They are taken in this order: one worker has the first job, and never waits.
         works = (partial(_first, work), *[partial(_behind_first, work)] * (len(jobs) - 1))
         submitted = zip(works, jobs, strict=True)
-        futures = {pool.submit(one, job): index for index, (one, job) in enumerate(submitted)}
+        with ctrl_c_later():
+            futures = {pool.submit(one, job): index for index, (one, job) in enumerate(submitted)}
         try:
             for future in as_completed(futures):
                 yield futures[future], future.result()
@@ -166,6 +168,7 @@ def _set_up_worker(devices: "multiprocessing.Queue[str]", threads: int, compiled
         os.environ["CUDA_VISIBLE_DEVICES"] = device  # before this process first asks for a GPU
     torch.set_num_threads(threads)
     set_up_terminal()
+    end_at_ctrl_c()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

@@ -6,10 +6,12 @@ the logs, the checkpoints `last.ckpt` (every epoch) and `best.ckpt`, and report.
 
 import logging
 import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from also_selfsup.checkpoints.writing import remove_parts
+from also_selfsup.checkpoints.writing import missing_folders, remove_empty, remove_parts
 from also_selfsup.settings.files import save_settings
 from also_selfsup.settings.limits import SettingsError
 from also_selfsup.settings.run import resolve_path
@@ -19,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 LAST = "last.ckpt"
 BEST = "best.ckpt"
+CONFIG = "config.yaml"
 REPORT = "report.html"
 PICTURES = "pictures"  # of the report
 # Lightning starts the other processes of a node from the first one's environment: they join its folder.
@@ -27,10 +30,17 @@ FOLDER_OF_FIRST_PROCESS = "ALSO_SELFSUP_RUN_FOLDER"
 
 @dataclass(frozen=True)
 class Run:
-    """A folder of results and, when the run goes on from an earlier one, the checkpoint to start at."""
+    """A folder of results and, when the run goes on from an earlier one, the checkpoint to start at.
+
+    Attributes:
+        folder: Of the results.
+        checkpoint: To start at; None: the run begins.
+        made: Folders that were made for this run, innermost first.
+    """
 
     folder: Path
     checkpoint: Path | None
+    made: Sequence[Path] = ()
 
     @property
     def last(self) -> Path:
@@ -50,23 +60,38 @@ def open_run(settings: Settings, *parts: str) -> Run:
     checkpoint's folder; otherwise, and where auto finds none, a new version begins.
 
     Raises:
-        SettingsError: cfg.resume names a file that does not exist, or the folder cannot be written.
+        SettingsError: cfg.resume names no file, or the folder cannot be written.
     """
     parent = resolve_path(settings.save_dir).joinpath(*parts)
     checkpoint = _checkpoint_to_resume(settings.resume, parent)
     if "LOCAL_RANK" in os.environ and FOLDER_OF_FIRST_PROCESS in os.environ:
         return Run(Path(os.environ[FOLDER_OF_FIRST_PROCESS]), checkpoint)
     try:
+        above = [] if checkpoint else missing_folders(parent)
         folder = checkpoint.parent if checkpoint else _make_version(parent)
-        remove_parts(folder)
-        if checkpoint is None:  # the other one keeps its settings until training goes on: `SettingsFile`
-            save_settings(settings, folder / "config.yaml")
+        run = Run(folder, checkpoint, () if checkpoint else (folder, *above))
+        with unless_refused(run):
+            remove_parts(folder)
+            if checkpoint is None:  # the other one keeps its settings until training goes on: `SettingsFile`
+                save_settings(settings, folder / CONFIG)
     except OSError as error:
         raise SettingsError(
             f"cfg.save_dir={settings.save_dir}: cannot write to {parent} ({error})."
         ) from error
     os.environ[FOLDER_OF_FIRST_PROCESS] = str(folder)
-    return Run(folder, checkpoint)
+    return run
+
+
+@contextmanager
+def unless_refused(run: Run) -> Iterator[None]:
+    """Around what may still refuse a run: what `open_run` made for it is then removed."""
+    try:
+        yield
+    except BaseException:  # also Ctrl-C
+        if run.made and {path.name for path in run.folder.iterdir()} <= {CONFIG}:
+            (run.folder / CONFIG).unlink(missing_ok=True)
+            remove_empty(run.made)
+        raise
 
 
 def _checkpoint_to_resume(resume: str | None, parent: Path) -> Path | None:
@@ -74,6 +99,12 @@ def _checkpoint_to_resume(resume: str | None, parent: Path) -> Path | None:
         return None
     if resume != "auto":
         path = resolve_path(resume)
+        if path.is_dir():
+            raise SettingsError(
+                f"cfg.resume={resume}: {path} is a folder; name its checkpoint, {path / LAST}."
+                if (path / LAST).is_file()
+                else f"cfg.resume={resume}: {path} is a folder without a {LAST}; name the {LAST} of a run."
+            )
         if not path.is_file():
             raise SettingsError(f"cfg.resume={resume}: no such file (looked for {path}).")
         return path

@@ -50,8 +50,8 @@ def device_named(name: str | None) -> torch.device:
     try:
         device = torch.zeros(0, device=name).device
     except (RuntimeError, AssertionError) as error:  # the latter of a build of torch without CUDA
-        said = str(error).splitlines()[0]
-        raise UserError(f"--device {name}: {said} Leave it out, or take cpu.") from error
+        said = str(error).splitlines()[0].rstrip(".")
+        raise UserError(f"--device {name}: {said}. Leave it out, or take cpu.") from error
     if device.type == "cuda":
         torch.cuda.set_device(device)  # Triton launches where that is
     return device

@@ -188,10 +188,18 @@ def _callbacks(settings: Settings, folder: Path, *, monitor: str, logs: bool) ->
     return found
 
 
+class EventFiles(TensorBoardLogger):
+    """Lightning's logger without its hparams.yaml, always empty: config.yaml has the settings."""
+
+    def save(self) -> None:
+        """Write what is logged so far."""
+        super(TensorBoardLogger, self).save()
+
+
 def _loggers(settings: Settings, folder: Path) -> list[Logger]:
     found: list[Logger] = []
     if settings.logging.tensorboard:
-        found.append(TensorBoardLogger(folder, name="", version=""))
+        found.append(EventFiles(folder, name="", version=""))
     if settings.logging.wandb:
         try:
             from pytorch_lightning.loggers import WandbLogger

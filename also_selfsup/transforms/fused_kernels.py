@@ -27,7 +27,7 @@ NO_CELL = tl.constexpr(2**31 - 1)
 # Marks of a place in the order of cells: its point is the first of its cell; it has a ray, too.
 _FIRST, _USABLE = tl.constexpr(1), tl.constexpr(2)
 # Sums that are read together.
-_SUMS = tl.constexpr(512)
+SUMS = tl.constexpr(512)
 
 
 @triton.jit
@@ -37,12 +37,12 @@ def limited(pos, size, limit):
 
 
 @triton.jit
-def sum_before(sums, program):
-    """Of the sums of blocks, those of the blocks before this program's."""
-    found = tl.zeros((_SUMS,), tl.int32)
-    for begin in range(0, program, _SUMS):
-        block = begin + tl.arange(0, _SUMS)
-        found += tl.load(sums + block, mask=block < program, other=0)
+def summed(numbers, begin, end, W: tl.constexpr):
+    """The sum of int32 numbers from one place to another, W read together."""
+    found = tl.zeros((W,), tl.int32)
+    for first in range(begin, end, W):
+        place = first + tl.arange(0, W)
+        found += tl.load(numbers + place, mask=place < end, other=0)
     return tl.sum(found, 0)
 
 
@@ -116,9 +116,9 @@ def list_kept(
     kept, usable = mark & _FIRST, mark // _USABLE
     row = tl.load(rows + place, mask=kept > 0, other=0).to(tl.int32)
     sums = tables + TABLE_ROWS * L
-    number = sum_before(sums, program) + tl.cumsum(kept, 0) - 1
+    number = summed(sums, 0, program, SUMS) + tl.cumsum(kept, 0) - 1
     tl.store(lists + number, row, mask=kept > 0)
-    number = sum_before(sums + tl.num_programs(0), program) + tl.cumsum(usable, 0) - 1
+    number = summed(sums + tl.num_programs(0), 0, program, SUMS) + tl.cumsum(usable, 0) - 1
     tl.store(lists + count + number, row, mask=usable > 0)
     if program == 0:
         _count_all(tables, counts, most_points, most_behind, most_free, L)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from also_selfsup.transforms.fused_kernels import LOWS, TABLE_ROWS, sum_before
+from also_selfsup.transforms.fused_kernels import LOWS, SUMS, TABLE_ROWS, summed
 from also_selfsup.transforms.fused_points import NO_KEY, cell_of
 
 
@@ -40,7 +40,7 @@ def write_voxels(
     """Cells, scans and inputs of the voxels, the voxel of each point, and V as the third of `counts`."""
     place, inside, first = _leads(keys, places, E)
     row = tl.load(rows + place, mask=inside, other=0)
-    total = sum_before(tables + TABLE_ROWS * L, tl.program_id(0)) + tl.cumsum(first.to(tl.int32), 0)
+    total = summed(tables + TABLE_ROWS * L, 0, tl.program_id(0), SUMS) + tl.cumsum(first.to(tl.int32), 0)
     voxel, length = total - 1, places.to(tl.int64)
     tl.store(whole + length + row, voxel.to(tl.int64), mask=inside)
     scan = tl.load(whole + row, mask=first, other=0)

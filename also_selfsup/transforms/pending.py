@@ -96,8 +96,11 @@ def finished(batch: Batch) -> Pending:
 
 
 def read_later(sizes: Tensor) -> Callable[[], list[int]]:
-    """Begin to bring sizes to the host; the function answered waits for them, which is rarely long."""
-    if not sizes.is_cuda:
+    """Begin to bring sizes to the host; the function answered waits for them, which is rarely long.
+
+    Of a recorded pass it answers those of the latest replay.
+    """
+    if not sizes.is_cuda or torch.cuda.is_current_stream_capturing():
         return sizes.tolist
     host = torch.empty(sizes.shape, dtype=sizes.dtype, pin_memory=True)
     host.copy_(sizes, non_blocking=True)

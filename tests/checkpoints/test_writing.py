@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from also_selfsup.checkpoints.reading import read_checkpoint
-from also_selfsup.checkpoints.writing import write_atomically
+from also_selfsup.checkpoints.writing import WriteError, folders_for_results, write_atomically
 
 KILLED_WHILE_WRITING = """
 import os, signal, sys, torch
@@ -61,3 +61,30 @@ def test_permissions_are_those_of_any_file(tmp_path: Path) -> None:
     (tmp_path / "plain").touch()
     write_atomically({"a": 1}, tmp_path / "x.ckpt")
     assert os.stat(tmp_path / "x.ckpt").st_mode == os.stat(tmp_path / "plain").st_mode
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("/proc/results", "/proc/results: cannot be written"),
+        ("/proc", "/proc: cannot be written"),
+        ("file", r"cannot be written \(File exists\); the former file is whole\. Name a folder, not a file"),
+        ("file/below", r"cannot be written \(Not a directory\)\. Name a folder, not a file"),
+    ],
+)
+def test_a_folder_that_takes_no_results_is_told_before_the_work(tmp_path: Path, name: str, said: str) -> None:
+    (tmp_path / "file").touch()
+    began = False
+    with pytest.raises(WriteError, match=said), folders_for_results(tmp_path / "new", tmp_path / name):
+        began = True
+    assert not began and [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_work_that_fails_leaves_no_empty_folder(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    folders = [tmp_path / "a" / "b", tmp_path / "a" / "c", tmp_path / "old"]
+    with pytest.raises(KeyboardInterrupt), folders_for_results(*folders):
+        assert all(folder.is_dir() and not list(folder.iterdir()) for folder in folders)
+        (folders[1] / "result").touch()
+        raise KeyboardInterrupt
+    assert sorted(tmp_path.rglob("*")) == [tmp_path / "a", folders[1], folders[1] / "result", folders[2]]

@@ -53,6 +53,8 @@ def test_given_columns_scale_and_origin_count(tmp_path: Path) -> None:
 def test_says_what_is_wrong(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="no such file"):
         read_one_scan(tmp_path / "none.bin", Data())
+    with pytest.raises(DatasetError, match="a folder; name one scan in it"):
+        read_one_scan(tmp_path, Data())
     (tmp_path / "a.txt").write_text("1 2 3")
     with pytest.raises(DatasetError, match="its ending is none"):
         read_one_scan(tmp_path / "a.txt", Data())

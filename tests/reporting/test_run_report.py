@@ -78,6 +78,16 @@ def test_tensorboard_has_the_same_pictures(pretrained: Path) -> None:
     assert [[image.step for image in events.Images(tag)] for tag in tags] == [[2], [1, 2], [1, 2]]
 
 
+def test_the_folder_holds_what_the_readme_lists(pretrained: Path, root: Path) -> None:
+    listed = (root / "README.md").read_text("utf-8").partition("results/\n  Pretraining/")[2]
+    lines = [line[:48] for line in listed.partition("pretrained_backbone_200.ckpt")[0].splitlines()[1:]]
+    names = {word.rstrip("/") for line in lines for word in line.split()}
+    found = {
+        "events.out.tfevents..." if "tfevents" in path.name else path.name for path in pretrained.iterdir()
+    }
+    assert found == names
+
+
 def test_classes_of_a_fine_tuning_are_those_of_its_log(
     settings_of: Callable[..., Settings], tmp_path: Path
 ) -> None:

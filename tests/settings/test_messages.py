@@ -55,6 +55,16 @@ RANGES = {
     "cfg.trainer.limit_val_batches=-1": "cfg.trainer.limit_val_batches=-1: a count of batches",
     "cfg.trainer.limit_val_batches=true": "cfg.trainer.limit_val_batches=True: a count of batches",
 }
+PLACES = {
+    "cfg.name=../x": "cfg.name=../x: must name one folder, which is made under cfg.save_dir, without a /",
+    "cfg.name=a/b": "cfg.name=a/b: must name one folder",
+    "cfg.name=/tmp/x": "cfg.name=/tmp/x: must name one folder",
+    "cfg.name=..": "cfg.name=..: must name one folder",
+    "cfg.name=.": "cfg.name=.: must name one folder",
+    "cfg.name=": "cfg.name=: must name one folder",
+    "cfg.name=' '": "cfg.name= : must name one folder",
+    "cfg.save_dir=": "cfg.save_dir=: no folder; name one, such as results.",
+}
 CONTRADICTIONS = {
     "cfg.inputs=[]": "cfg.inputs=[]: the network needs",
     "cfg.downstream.checkpoint_name=x.ckpt": "cfg.downstream.checkpoint_dir=None and "
@@ -64,7 +74,7 @@ CONTRADICTIONS = {
 }
 
 
-@pytest.mark.parametrize(("override", "message"), (TYPOS | TYPES | RANGES | CONTRADICTIONS).items())
+@pytest.mark.parametrize(("override", "message"), (TYPOS | TYPES | RANGES | PLACES | CONTRADICTIONS).items())
 def test_one_message(override: str, message: str) -> None:
     with pytest.raises(SettingsError, match=re.escape(message)):
         load("nuscenes", [override])
@@ -95,6 +105,8 @@ def test_unknown_recipe() -> None:
         ("cfg.val_interval=7", "val_interval", 7),
         ("cfg.downstream.val_interval=5", "downstream.val_interval", 5),
         ("cfg.save_dir=${cfg.name}/out", "save_dir", "nuscenes/out"),
+        ("cfg.save_dir=.", "save_dir", "."),
+        ("cfg.name=..x", "name", "..x"),
         ("cfg.downstream.checkpoint_name=null", "downstream.checkpoint_name", None),
         ("cfg.inputs=[pos]", "inputs", ["pos"]),
     ],

@@ -17,6 +17,7 @@ from also_selfsup.train_downstream_semseg import finetune
 from also_selfsup.train_selfsupervised import pretrain
 from also_selfsup.training.preemption import WithinEpoch
 from also_selfsup.training.pretraining import PretrainingModule
+from also_selfsup.training.runs import Run, open_run
 
 Compose = Callable[..., Settings]
 SMALL = ("cfg.network.backbone=SPVCNN0p5", "cfg.trainer.limit_val_batches=0")
@@ -43,6 +44,7 @@ def test_what_does_not_fit_leaves_the_folder_as_it_was(tiny_settings: Compose) -
         CheckpointError, match="the checkpoint of a pre-training run has .* weights, this run"
     ):
         finetune(tiny_settings(*SMALL, f"cfg.resume={run.last}"))
+    assert list(run.folder.parent.iterdir()) == [run.folder]
     run.last.write_bytes(run.last.read_bytes()[:9000])
     with pytest.raises(CheckpointError, match=r"last\.ckpt: damaged or incomplete"):
         pretrain(tiny_settings(*SMALL, AUTO, "cfg.training.max_epochs=3"))
@@ -103,3 +105,18 @@ def test_ctrl_c_says_how_to_go_on(
 def test_a_strategy_that_does_not_exist_is_named(tiny_settings: Compose) -> None:
     with pytest.raises(SettingsError, match=r"cfg\.trainer\.strategy=abacus: not on this machine"):
         pretrain(tiny_settings(*SMALL, ONE, "cfg.trainer.strategy=abacus"))
+
+
+@pytest.mark.parametrize("train", [pretrain, finetune])
+def test_what_is_refused_before_it_begins_leaves_no_folder(
+    tiny_settings: Compose, tmp_path: Path, train: Callable[[Settings], Run]
+) -> None:
+    settings = tiny_settings(*SMALL, "cfg.trainer.strategy=abacus", save_dir=tmp_path / "a" / "results")
+    with pytest.raises(SettingsError, match="not on this machine"):
+        train(settings)
+    assert list(tmp_path.iterdir()) == []
+    other = open_run(settings, "Pretraining", "nuscenes").folder, open_run(settings, "Downstream").folder
+    with pytest.raises(SettingsError, match="not on this machine"):
+        train(settings)
+    left = {path for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {folder / "config.yaml" for folder in other}

@@ -25,7 +25,7 @@ def read_records(path: Path) -> Table:
         ScanError: The file is missing, empty, or no whole number of float32 numbers.
     """
     data = read_small(path)
-    check_length(path, len(data), record=4)
+    check_length(path, len(data), record=4, of="values")
     return Table((np.frombuffer(data, "<f4"),))
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from also_selfsup.data.simulator import LAYOUTS, SENSORS, simulate
+from also_selfsup.settings.terminal import one_line_endings
 
 
 def parser() -> argparse.ArgumentParser:
@@ -48,6 +49,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Simulate; answers the exit status."""
     options = parser().parse_args(arguments)
     console = Console(stderr=True)
+    with one_line_endings(OSError):
+        return _simulate(options, console)
+
+
+def _simulate(options: argparse.Namespace, console: Console) -> int:
+    """Do what the command line asks for."""
     try:
         root = simulate(
             options.root,

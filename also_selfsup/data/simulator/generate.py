@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -74,12 +75,12 @@ def simulate(
     model = (choose(SENSORS, sensor, "sensor") if sensor else writer.sensor).with_columns(azimuth_steps)
     names = [name for split, count in counts.items() for name in writer.names(split, count, version=version)]
     order = SceneJob(frames_per_scene, writer.interval, seed=seed, sensor=model, version=version)
-    root = _make_room(Path(root), overwrite=overwrite)
     made_by = {"layout": layout, "version": version, "scenes": counts, "seed": seed, "sensor": model.name}
-    (root / MARK).write_text(json.dumps({**made_by, **numbers}, indent=1) + "\n")
-    writer.prepare(root, version=version)
-    results = results_of(writer, root, jobs=_jobs(order, names), workers=workers, progress=progress)
-    writer.finish(root, results, version=version)
+    with _room(root := Path(root), overwrite=overwrite):
+        (root / MARK).write_text(json.dumps({**made_by, **numbers}, indent=1) + "\n")
+        writer.prepare(root, version=version)
+        results = results_of(writer, root, jobs=_jobs(order, names), workers=workers, progress=progress)
+        writer.finish(root, results, version=version)
     return root
 
 
@@ -109,12 +110,14 @@ def spread(total: int, shares: Mapping[str, float]) -> dict[str, int]:
     return counts
 
 
-def _make_room(root: Path, *, overwrite: bool) -> Path:
-    """Make the folder, empty, and answer it.
+@contextmanager
+def _room(root: Path, *, overwrite: bool) -> Iterator[None]:
+    """Make the folder, empty; after an error or Ctrl-C it is so again: a part would pass for a data set.
 
     Raises:
         FileExistsError: Something is in it that may not be replaced.
     """
+    is_new = not root.exists()
     root.mkdir(parents=True, exist_ok=True)
     entries = list(root.iterdir())
     if entries and not (overwrite and (root / MARK).is_file()):
@@ -122,9 +125,19 @@ def _make_room(root: Path, *, overwrite: bool) -> Path:
             "only an earlier simulation is ever overwritten" if overwrite else "or overwrite it (--overwrite)"
         )
         raise FileExistsError(f"{root}: the folder is not empty. Choose another one; {cure}.")
-    for entry in entries:
+    _empty(root)
+    try:
+        yield
+    except BaseException:
+        _empty(root)
+        if is_new:
+            root.rmdir()
+        raise
+
+
+def _empty(root: Path) -> None:
+    for entry in list(root.iterdir()):
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
         else:
             entry.unlink()
-    return root

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from also_selfsup.data.simulator.job import Layout, SceneJob
+from also_selfsup.settings.ctrl_c import ctrl_c_later, end_at_ctrl_c
 from also_selfsup.settings.progress import progress_bar
 
 
@@ -25,7 +26,11 @@ def results_of(
         if workers > 1:
             # Fork as torch's loaders do: a worker of numpy alone starts at once, without importing all anew.
             context = multiprocessing.get_context("fork" if sys.platform == "linux" else None)
-            results = stack.enter_context(ProcessPoolExecutor(workers, context)).map(work, jobs)
+            pool = ProcessPoolExecutor(workers, context, initializer=end_at_ctrl_c)
+            stack.callback(pool.shutdown, cancel_futures=True)
+            with ctrl_c_later():
+                futures = [pool.submit(work, job) for job in jobs]
+            results = (future.result() for future in futures)
         if not progress:
             return list(results)
         bar = stack.enter_context(progress_bar(unit="scans"))

@@ -30,7 +30,8 @@ def little_memory() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_AS, before)
 
 
-def read(folder: Path, kind: str, data: bytes) -> None:
+def is_read_or_refused(folder: Path, kind: str, data: bytes) -> bool:
+    """Whether the reader answers columns of equal length, or an error that names the file."""
     path = folder / f"any{kind}"
     path.write_bytes(data)
     try:
@@ -38,10 +39,9 @@ def read(folder: Path, kind: str, data: bytes) -> None:
     except MissingLibraryError:
         pytest.skip("library not installed")
     except ScanError as error:
-        assert str(path) in str(error)
-    else:
-        assert len({len(column) for column in table.columns}) == 1
-        assert table.names is None or len(table.names) == len(table.columns)
+        return str(path) in str(error)
+    named = table.names is None or len(table.names) == len(table.columns)
+    return named and len({len(column) for column in table.columns}) == 1
 
 
 def valid(kind: str) -> bytes:
@@ -76,7 +76,7 @@ def valid(kind: str) -> bytes:
 @QUICK
 @given(data=st.binary(max_size=300))
 def test_any_bytes(tmp_path: Path, kind: str, data: bytes) -> None:
-    read(tmp_path, kind, data)
+    assert is_read_or_refused(tmp_path, kind, data)
 
 
 @pytest.mark.parametrize("kind", READERS)
@@ -88,7 +88,9 @@ def test_damaged_files(tmp_path: Path, kind: str, data: st.DataObject) -> None:
         place = data.draw(st.integers(0, len(whole) - 1))
         piece = data.draw(st.binary(min_size=1, max_size=8) | st.just(b"\xff" * 8))
         whole[place : place + len(piece)] = piece
-    read(tmp_path, kind, bytes(whole[: data.draw(st.sampled_from([len(whole), len(whole) // 2]))]))
+    assert is_read_or_refused(
+        tmp_path, kind, bytes(whole[: data.draw(st.sampled_from([len(whole), len(whole) // 2]))])
+    )
 
 
 @QUICK
@@ -101,7 +103,7 @@ def test_any_pcd_header(tmp_path: Path, data: str, body: bytes, **words: str) ->
         f"FIELDS x y z\nSIZE 4 4 {words['size']}\nTYPE F F F\nCOUNT 1 1 {words['count']}\n"
         f"WIDTH {words['width']}\nHEIGHT {words['height']}\nPOINTS {words['points']}\nDATA {data}\n"
     )
-    read(tmp_path, ".pcd", text.encode() + body)
+    assert is_read_or_refused(tmp_path, ".pcd", text.encode() + body)
 
 
 @QUICK
@@ -115,4 +117,4 @@ def test_any_ply_header(tmp_path: Path, count: str, order: str, kind: str, body:
     text = (
         f"ply\nformat {order} 1.0\nelement vertex {count}\nproperty float x\nproperty {kind} y\nend_header\n"
     )
-    read(tmp_path, ".ply", text.encode() + body)
+    assert is_read_or_refused(tmp_path, ".ply", text.encode() + body)

@@ -77,7 +77,7 @@ class Layout:
     @cached_property
     def begins(self) -> dict[str, int]:
         """Where each part begins."""
-        return dict(zip(self.shapes, accumulate(self.steps, initial=0), strict=False))
+        return dict(zip(self.shapes, accumulate(self.steps[:-1], initial=0), strict=True))
 
     @cached_property
     def kinds(self) -> list[str]:

@@ -10,8 +10,6 @@ batch are listed together (`sources`); the host waits for nothing here. In the k
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 import triton
 import triton.language as tl
@@ -30,6 +28,7 @@ from also_selfsup.sparseconv.native.gpu.sources import (
     sent,
 )
 from also_selfsup.sparseconv.native.gpu.tiles import CHUNK, Chunks
+from also_selfsup.transforms.pending import read_later
 
 LANES = 32  # a power of two above the cells of any kernel here
 
@@ -141,20 +140,5 @@ def chunks_of(table: Tensor) -> Chunks:
     inputs, outputs, starts, first = (
         buffer[begin : begin + length] for begin, length in zip(begins, lengths, strict=True)
     )
-    return Chunks(inputs, outputs, starts, first, _later(first[-1:]))
-
-
-def _later(number: Tensor) -> Callable[[], int]:
-    """Fetch a number without waiting for it now."""
-    if not number.is_cuda:
-        return lambda: int(number)
-    host = torch.empty(1, dtype=number.dtype, pin_memory=True)
-    host.copy_(number, non_blocking=True)
-    arrived = torch.cuda.Event()
-    arrived.record()
-
-    def read() -> int:
-        arrived.synchronize()
-        return int(host)
-
-    return read
+    read = read_later(first[-1:])
+    return Chunks(inputs, outputs, starts, first, lambda: read()[0])

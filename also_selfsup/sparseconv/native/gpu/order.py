@@ -17,10 +17,8 @@ from torch import Tensor
 
 from also_selfsup.sparseconv.native.gpu.launch import Launcher
 from also_selfsup.sparseconv.native.gpu.layout import CUBE, OCTANTS, Layout
-from also_selfsup.sparseconv.native.gpu.sources import BEGIN, COUNT, KEYS, WIDTH, owner
+from also_selfsup.sparseconv.native.gpu.sources import BEGIN, COUNT, KEYS, ROWS, WIDTH, owner
 from also_selfsup.sparseconv.native.gpu.tiles import LARGE_TILE, Tiles, tile_size
-
-ROWS = 1024
 
 
 @triton.jit(do_not_specialize=["count"])

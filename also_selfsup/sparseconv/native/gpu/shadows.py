@@ -43,12 +43,12 @@ class Shadows:
 
         A recorded pass has its own, in its own memory, and writes them anew each time it is replayed.
         """
-        kernels = [parameter.detach() for parameter in parameters if parameter.dim() > 1]
-        copies = [torch.empty_like(kernel, dtype=dtype) for kernel in kernels]
-        if kernels:
-            torch._foreach_copy_(copies, kernels)
-        names = [(id(parameter), dtype) for parameter in parameters if parameter.dim() > 1]
-        self._lent = dict(zip(names, copies, strict=True))
+        kernels = [parameter for parameter in parameters if parameter.dim() > 1]
+        with torch.no_grad():
+            copies = [torch.empty_like(kernel, dtype=dtype) for kernel in kernels]
+            if kernels:
+                torch._foreach_copy_(copies, kernels)
+        self._lent = {(id(kernel), dtype): copy for kernel, copy in zip(kernels, copies, strict=True)}
         try:
             yield
         finally:

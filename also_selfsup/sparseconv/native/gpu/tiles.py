@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor
@@ -125,13 +126,10 @@ def make_tiles(work: Work, *, out_count: int) -> Tiles:
 
 def make_chunks(work: Work) -> Chunks:
     """Bring the pairs into the order of kernel cells, and number their chunks."""
-    runs = list(
-        zip(work.cells, torch.tensor([0, *work.counts]).cumsum(0).tolist(), work.counts, strict=False)
-    )
     starts, first, order = [0], [0], []
     by_cell: list[list[tuple[int, int]]] = [[] for _ in range(work.cell_count)]
-    for cell, start, count in runs:
-        by_cell[cell].append((start, start + count))
+    for cell, span in zip(work.cells, pairwise(accumulate(work.counts, initial=0)), strict=True):
+        by_cell[cell].append(span)
     for spans in by_cell:
         count = sum(end - start for start, end in spans)
         starts.append(starts[-1] + count)
