@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from also_selfsup.sparseconv.native.gpu.aside import aside
-from also_selfsup.sparseconv.native.gpu.launch import compile_log
+from also_selfsup.sparseconv.native.gpu.compiling import compile_log, noting
 from also_selfsup.sparseconv.native.gpu.layout import Tables
 from also_selfsup.sparseconv.native.gpu.shadows import Shadows
 
@@ -71,6 +71,20 @@ class _Bound(nn.Module):
     def forward(self, feats: Tensor, tables: Tables) -> Tensor:
         """(V, L)."""
         return self.step(feats, tables)
+
+
+def compile_pass(network: nn.Module, step: Pass, feats: Tensor, *, tables: Tables) -> None:
+    """Compile the kernels of both passes; nothing comes of them, and nothing is changed.
+
+    A pass without kernels computes with what it finds in memory, but what it launches is the same.
+    """
+    own = {f"network.{name}": p.detach().requires_grad_() for name, p in network.named_parameters()}
+    buffers = {f"network.{name}": buffer.clone() for name, buffer in network.named_buffers()}
+    dtype = torch.get_autocast_dtype("cuda")
+    with noting() as noted, torch.autocast("cuda", dtype, cache_enabled=False):
+        out = torch.func.functional_call(_Bound(network, step), own | buffers, (feats, tables))
+        torch.autograd.grad(out, list(own.values()), torch.zeros_like(out), allow_unused=True)
+    noted.compile_all()
 
 
 def record(

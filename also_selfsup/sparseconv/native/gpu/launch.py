@@ -6,49 +6,18 @@ than most of these kernels run. Here the types of the arguments and the constant
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.util import find_spec
 from typing import Any
 
 import torch
 from torch import Tensor
 
-logger = logging.getLogger(__name__)
+from also_selfsup.sparseconv.native.gpu.compiling import compile_log, mode
 
 LARGE = 2**31
-# A kernel that Triton finds on the disk is there sooner, seconds.
-COMPILED_AFTER = 0.3
-
-
-class CompileLog:
-    """Tells that kernels are being compiled, which nothing else would show, and what it took."""
-
-    def __init__(self) -> None:
-        self.kernels, self.seconds = 0, 0.0
-
-    def note(self, seconds: float) -> None:
-        """Count a kernel that was ready after so many seconds."""
-        if seconds < COMPILED_AFTER:
-            return
-        if not self.kernels:
-            logger.info(
-                "compiling kernels for this GPU: a minute or two at the first start; Triton keeps them "
-                "(TRITON_CACHE_DIR, or .triton in the home folder)"
-            )
-        self.kernels += 1
-        self.seconds += seconds
-
-    def tell(self) -> None:
-        """Say what it took so far, if anything, and count anew."""
-        if self.kernels:
-            logger.info("compiled %d kernels in %.0f s", self.kernels, self.seconds)
-        self.kernels, self.seconds = 0, 0.0
-
-
-compile_log = CompileLog()
 
 
 @lru_cache
@@ -95,18 +64,32 @@ class Launcher:
         device = first.get_device() if isinstance(first, Tensor) else -1
         key = (device, warps, stages, fused_sums, *constants.values(), *map(_kind, arguments))
         found = self._compiled.get(key)
+        if mode.noted is not None:
+            if found is None and all(not isinstance(kind, tuple) for kind in key[4 + len(constants) :]):
+                kinds = [one.dtype if isinstance(one, Tensor) else one for one in arguments]
+                options = {**constants, **_options(warps, stages, fused_sums)}
+                mode.noted.jobs[self, key] = partial(self._compile, kinds, options)
+            return
         if found is not None:
             compiled, values = found
             compiled[grid](*arguments, *values)
             return
         begun = time.perf_counter()
-        compiled = self._kernel[grid](
-            *arguments, **constants, num_warps=warps, num_stages=stages, enable_fp_fusion=fused_sums
-        )
+        compiled = self._kernel[grid](*arguments, **constants, **_options(warps, stages, fused_sums))
         compile_log.note(time.perf_counter() - begun)
         if compiled is not None:  # the interpreter compiles nothing
             names = self._kernel.arg_names[len(arguments) :]
             self._compiled[key] = compiled, tuple(constants[name] for name in names)
+
+    def _compile(self, kinds: Sequence[Any], options: Mapping[str, Any]) -> float:
+        """Compile for tensors of these types that lie at 16 bytes, and numbers; the seconds it took."""
+        begun = time.perf_counter()
+        self._kernel.warmup(*kinds, grid=(1, 1, 1), **options)
+        return time.perf_counter() - begun
+
+
+def _options(warps: int, stages: int, fused_sums: bool) -> dict[str, Any]:
+    return {"num_warps": warps, "num_stages": stages, "enable_fp_fusion": fused_sums}
 
 
 def _kind(argument: Tensor | float) -> Any:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from also_selfsup.sparseconv.native.gpu.capture import Pass, Recording, Token, record
+from also_selfsup.sparseconv.native.gpu.capture import Pass, Recording, Token, compile_pass, record
 from also_selfsup.sparseconv.native.gpu.layout import Sizes, Tables
 from also_selfsup.sparseconv.native.gpu.shadows import Shadows
 from also_selfsup.sparseconv.native.gpu.structure import Structure, gradients_are_awaited, without_collector
@@ -100,6 +100,7 @@ class Recorder:
         tiles = tuple(map(tile_size, self.room.rows))
         if tiles not in self.warm:
             self.warm.add(tiles)
+            compile_pass(network, step, padded, tables=tables)
             return step(padded, tables)
         key = _key(parameters, padded, self.room)
         found = self.recording
