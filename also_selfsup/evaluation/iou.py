@@ -13,7 +13,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from also_selfsup.evaluation.confusion import frequency_weighted_iou, iou_per_class, labelled, mean_iou
-from also_selfsup.sparseconv.native.gpu.launch import has_matrix_units
+from also_selfsup.transforms.launch import has_matrix_units
 
 
 def predicted_classes(logits: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from also_selfsup.sparseconv.native.gpu.launch import Launcher
+from also_selfsup.transforms.launch import Launcher
 
 QUERIES, POINTS = 128, 32
 

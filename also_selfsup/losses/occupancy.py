@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from also_selfsup.losses.weighting import Loss, Share, at_least_single, weighted_sum
-from also_selfsup.sparseconv.native.gpu.launch import has_matrix_units
+from also_selfsup.transforms.launch import has_matrix_units
 
 
 def fusible(values: Tensor) -> bool:

@@ -17,7 +17,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from also_selfsup.sparseconv.native.gpu.launch import Launcher
+from also_selfsup.transforms.launch import Launcher
 
 PROGRAMS, ROWS = 256, 1024
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from also_selfsup.networks.pairs import ROWS, Pairs
-from also_selfsup.sparseconv.native.gpu.launch import has_matrix_units
+from also_selfsup.transforms.launch import has_matrix_units
 
 SIZES = (16, 32, 64, 128)
 

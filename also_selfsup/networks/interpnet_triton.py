@@ -16,7 +16,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from also_selfsup.sparseconv.native.gpu.launch import Launcher
+from also_selfsup.transforms.launch import Launcher
 
 
 @triton.jit

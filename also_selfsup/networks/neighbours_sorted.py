@@ -19,8 +19,8 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from also_selfsup.sparseconv.native.gpu.launch import Launcher
 from also_selfsup.transforms.fused_kernels import summed
+from also_selfsup.transforms.launch import Launcher
 
 # Sums that are read together.
 TOGETHER = tl.constexpr(256)

@@ -15,8 +15,8 @@ import triton
 import triton.language as tl
 
 from also_selfsup.networks.neighbours_sorted import TOGETHER, column, mixed, not_finite
-from also_selfsup.sparseconv.native.gpu.launch import Launcher
 from also_selfsup.transforms.fused_kernels import summed
+from also_selfsup.transforms.launch import Launcher
 
 # Queries whose pairs are summed in one number.
 GROUP = tl.constexpr(256)

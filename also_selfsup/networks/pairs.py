@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from also_selfsup.sparseconv.native.gpu.launch import has_matrix_units
+from also_selfsup.transforms.launch import has_matrix_units
 from also_selfsup.transforms.pending import read_later
 
 # Cells are a little wider than the radius, so that no rounding can hide a neighbour two cells away.

@@ -83,21 +83,26 @@ def _decimate(batch: Batch, recipe: Recipe) -> Kept:
     length = kernels.TABLE_ROWS.value * width + 2 * blocks + 1
     tables, lists = (torch.empty(n, dtype=torch.int32, device=device) for n in (length, 2 * count))
     keys, counts = (torch.empty(n, dtype=torch.int64, device=device) for n in (count, 3))
-    kernels.cell_keys[(_blocks(count, ELEMENTS),)](
-        pos, index, keys, tables, count, *edges_of(recipe.grid_size), float(limit), 2 * limit + 1,
-        L=width, E=ELEMENTS,
+    kernels.launch_cell_keys(
+        (_blocks(count, ELEMENTS), 1, 1),
+        (pos, index, keys, tables, count, *edges_of(recipe.grid_size), float(limit), 2 * limit + 1),
+        constants={"L": width, "E": ELEMENTS},
     )  # fmt: skip
     keys, order = torch.sort(keys, stable=True)
     marks = torch.empty(count, dtype=torch.int8, device=device)
-    kernels.mark_kept[(blocks,)](
-        keys, order, pos, index, sensor, marks, tables, count, NEAREST_TARGET, L=width, E=SUMMED
+    constants = {"L": width, "E": SUMMED}
+    kernels.launch_mark_kept(
+        (blocks, 1, 1),
+        (keys, order, pos, index, sensor, marks, tables, count, NEAREST_TARGET),
+        constants=constants,
     )
     share = recipe.queries // 3
     most = LARGEST_COUNT if recipe.most_points is None else recipe.most_points
-    kernels.list_kept[(blocks,)](
-        marks, order, lists, tables, counts, count, most, recipe.queries - 2 * share, share,
-        L=width, E=SUMMED,
-    )  # fmt: skip
+    kernels.launch_list_kept(
+        (blocks, 1, 1),
+        (marks, order, lists, tables, counts, count, most, recipe.queries - 2 * share, share),
+        constants=constants,
+    )
     return Kept(lists=lists, tables=tables, width=width, counts=counts)
 
 
@@ -124,16 +129,21 @@ def _choose(
     voxel_keys = torch.empty(room.places, dtype=torch.int64, device=pos.device) if room.voxels else None
     labels = batch.get("y")
     blocks = _blocks(max(recipe.largest(batch), most), ELEMENTS)
-    kernels.choose_points[blocks, scan_count, 2 if most else 1](
-        kept.lists, kept.tables, kept.counts, keys, cosines, sines, draws, pos,
-        batch["intensities"].contiguous(), keys if labels is None else labels, sensor,
-        room.floats, room.whole,
-        keys if new_labels is None else new_labels, keys if voxel_keys is None else voxel_keys,
-        len(pos), room.places, room.queries, scan_count, most, 2 * limit + 1,
-        recipe.distance, *edges_of(recipe.voxel_size or 1.0), float(limit),
-        ROTATE=recipe.rotation, FLIP=recipe.flip, LABELS=labels is not None, C=room.channels,
-        AT_POS=recipe.channels_of("pos"), AT_INTENSITY=recipe.channels_of("intensities"),
-        VOXELS=room.voxels, L=kept.width, E=ELEMENTS,
+    kernels.launch_choose_points(
+        (blocks, scan_count, 2 if most else 1),
+        (
+            kept.lists, kept.tables, kept.counts, keys, cosines, sines, draws, pos,
+            batch["intensities"].contiguous(), keys if labels is None else labels, sensor,
+            room.floats, room.whole,
+            keys if new_labels is None else new_labels, keys if voxel_keys is None else voxel_keys,
+            len(pos), room.places, room.queries, scan_count, most, 2 * limit + 1,
+            float(recipe.distance), *edges_of(recipe.voxel_size or 1.0), float(limit),
+        ),
+        constants={
+            "ROTATE": recipe.rotation, "FLIP": recipe.flip, "LABELS": labels is not None, "C": room.channels,
+            "AT_POS": recipe.channels_of("pos"), "AT_INTENSITY": recipe.channels_of("intensities"),
+            "VOXELS": room.voxels, "L": kept.width, "E": ELEMENTS,
+        },
     )  # fmt: skip
     return voxel_keys
 
@@ -145,10 +155,15 @@ def _voxelize(keys: Tensor, size: CellSize, *, kept: Kept, room: Room, scan_coun
     limit, blocks = farthest_cell(scan_count), _blocks(room.places, SUMMED)
     keys, rows = torch.sort(keys, stable=True)
     coords = torch.empty(3 * room.places, dtype=torch.int32, device=keys.device)
-    kernels.count_voxels[(blocks,)](keys, kept.tables, room.places, L=kept.width, E=SUMMED)
-    kernels.write_voxels[(blocks,)](
-        keys, rows, kept.tables, kept.counts, room.floats, room.whole, coords, room.places,
-        *edges_of(size), float(limit), C=room.channels, L=kept.width, E=SUMMED,
+    grid, constants = (blocks, 1, 1), {"L": kept.width, "E": SUMMED}
+    kernels.launch_count_voxels(grid, (keys, kept.tables, room.places), constants=constants)
+    kernels.launch_write_voxels(
+        grid,
+        (
+            keys, rows, kept.tables, kept.counts, room.floats, room.whole, coords, room.places,
+            *edges_of(size), float(limit),
+        ),
+        constants={"C": room.channels, **constants},
     )  # fmt: skip
     return coords
 

@@ -14,6 +14,8 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+from also_selfsup.transforms.launch import Launcher
+
 # Rows of the tables: where a scan begins in a list, and how many it has there.
 KEPT_START, KEPT, KEPT_BITS = tl.constexpr(0), tl.constexpr(1), tl.constexpr(2)
 USABLE_START, USABLE, USABLE_BITS = tl.constexpr(3), tl.constexpr(4), tl.constexpr(5)
@@ -144,3 +146,8 @@ def _count_all(tables, counts, most_points, most_behind, most_free, L: tl.conste
     tl.store(counts, tl.sum(points, 0).to(tl.int64))
     tl.store(counts + 1, tl.sum(queries, 0).to(tl.int64))
     tl.store(counts + 2, tl.zeros((), tl.int64))
+
+
+launch_cell_keys = Launcher(cell_keys)
+launch_mark_kept = Launcher(mark_kept)
+launch_list_kept = Launcher(list_kept)

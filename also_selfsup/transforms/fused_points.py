@@ -30,6 +30,7 @@ from also_selfsup.transforms.fused_kernels import (
     USABLE_START,
     limited,
 )
+from also_selfsup.transforms.launch import Launcher
 from also_selfsup.transforms.permutation import permuted
 
 # What a place without a point sorts by.
@@ -182,3 +183,6 @@ def choose_points(
             lists + count, tables, keys, cosines, sines, draws, pos, intensities, sensor,
             floats, whole, query_places, distance, scan_count, most, ROTATE, FLIP, L, E,
         )  # fmt: skip
+
+
+launch_choose_points = Launcher(choose_points)

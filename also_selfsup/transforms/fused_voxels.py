@@ -13,6 +13,7 @@ import triton.language as tl
 
 from also_selfsup.transforms.fused_kernels import LOWS, SUMS, TABLE_ROWS, summed
 from also_selfsup.transforms.fused_points import NO_KEY, cell_of
+from also_selfsup.transforms.launch import Launcher
 
 
 @triton.jit
@@ -57,3 +58,7 @@ def write_voxels(
         tl.store(voxel_x + voxel * C + channel, value, mask=first)
     if tl.program_id(0) == tl.num_programs(0) - 1:
         tl.store(counts + 2, tl.max(total, 0).to(tl.int64))
+
+
+launch_count_voxels = Launcher(count_voxels)
+launch_write_voxels = Launcher(write_voxels)

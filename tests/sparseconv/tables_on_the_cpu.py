@@ -14,11 +14,11 @@ from torch import Tensor
 
 from also_selfsup.sparseconv.kernels import centre, kernel_offsets
 from also_selfsup.sparseconv.native.gpu import layout, lists, pyramid_triton, sources, tiles
-from also_selfsup.sparseconv.native.gpu.launch import Launcher
 from also_selfsup.sparseconv.native.gpu.layout import Sizes, Tables
 from also_selfsup.sparseconv.native.gpu.plans import codes_of
 from also_selfsup.sparseconv.native.gpu.pyramid import build_tables
 from also_selfsup.sparseconv.native.gpu.tiles import Chunks, Tiles
+from also_selfsup.transforms.launch import Launcher
 from also_selfsup.transforms.pending import in_turn
 
 Pairs = set[tuple[int, int, int]]

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from also_selfsup.sparseconv.native.gpu.compiling import CompileLog, noting
-from also_selfsup.sparseconv.native.gpu.launch import Launcher
+from also_selfsup.transforms.compiling import CompileLog, noting
+from also_selfsup.transforms.launch import Launcher
 
 
 def test_compilation_is_told_once_and_summed_up(caplog: pytest.LogCaptureFixture) -> None:

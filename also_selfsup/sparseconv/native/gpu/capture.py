@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from also_selfsup.sparseconv.native.gpu.aside import aside
-from also_selfsup.sparseconv.native.gpu.compiling import compile_log, noting
 from also_selfsup.sparseconv.native.gpu.layout import Tables
 from also_selfsup.sparseconv.native.gpu.shadows import Shadows
+from also_selfsup.transforms.compiling import compile_log, noting
 
 Pass = Callable[[Tensor, Tables], Tensor]
 

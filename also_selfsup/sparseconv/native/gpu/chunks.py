@@ -17,8 +17,8 @@ import triton.language as tl
 from torch import Tensor
 
 from also_selfsup.sparseconv.native.gpu.blocks import pair_blocks
-from also_selfsup.sparseconv.native.gpu.launch import Launcher
 from also_selfsup.sparseconv.native.gpu.tiles import CHUNK, Chunks
+from also_selfsup.transforms.launch import Launcher
 
 
 @triton.jit

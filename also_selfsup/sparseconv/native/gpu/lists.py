@@ -15,7 +15,6 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from also_selfsup.sparseconv.native.gpu.launch import Launcher
 from also_selfsup.sparseconv.native.gpu.sources import (
     BEGIN,
     BLOCKS,
@@ -28,6 +27,7 @@ from also_selfsup.sparseconv.native.gpu.sources import (
     sent,
 )
 from also_selfsup.sparseconv.native.gpu.tiles import CHUNK, Chunks
+from also_selfsup.transforms.launch import Launcher
 from also_selfsup.transforms.pending import read_later
 
 LANES = 32  # a power of two above the cells of any kernel here

@@ -16,8 +16,8 @@ import triton.language as tl
 from torch import Tensor
 
 from also_selfsup.sparseconv.interface import Geometry
-from also_selfsup.sparseconv.native.gpu.launch import Launcher
 from also_selfsup.sparseconv.native.levels import MARGIN, Level, Numbering
+from also_selfsup.transforms.launch import Launcher
 
 ROWS = 256
 

@@ -19,7 +19,7 @@ import triton
 import triton.language as tl
 from torch import Tensor, nn
 
-from also_selfsup.sparseconv.native.gpu.launch import Launcher
+from also_selfsup.transforms.launch import Launcher
 
 ROWS, CHANNELS, ELEMENTS = 256, 32, 2048
 # Channels of a program that joins groups: few, for it goes through all groups, and many programs share that.

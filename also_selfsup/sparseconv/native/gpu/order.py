@@ -15,10 +15,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from also_selfsup.sparseconv.native.gpu.launch import Launcher
 from also_selfsup.sparseconv.native.gpu.layout import CUBE, OCTANTS, Layout
 from also_selfsup.sparseconv.native.gpu.sources import BEGIN, COUNT, KEYS, ROWS, WIDTH, owner
 from also_selfsup.sparseconv.native.gpu.tiles import LARGE_TILE, Tiles, tile_size
+from also_selfsup.transforms.launch import Launcher
 
 
 @triton.jit(do_not_specialize=["count"])

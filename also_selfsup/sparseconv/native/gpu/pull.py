@@ -16,8 +16,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from also_selfsup.sparseconv.native.gpu.launch import Launcher
 from also_selfsup.sparseconv.native.gpu.norm import ELEMENTS, JOINED, Statistics
+from also_selfsup.transforms.launch import Launcher
 
 # Programs that share the rows: two for each processor of a large card. Elements that one holds at a time, and
 # how many loads of so many are under way.

@@ -15,8 +15,8 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from also_selfsup.sparseconv.native.gpu.launch import Launcher
 from also_selfsup.sparseconv.native.gpu.sources import BEGIN, COORDS, COUNT, KEYS, RANK, WIDTH
+from also_selfsup.transforms.launch import Launcher
 
 ROWS = 256
 # Bits of x, y and z each, and where their zero lies: cells from -131,072 to 131,071.

@@ -18,8 +18,8 @@ import triton.language as tl
 from torch import Tensor
 
 from also_selfsup.sparseconv.native.gpu.blocks import tile_blocks
-from also_selfsup.sparseconv.native.gpu.launch import Launcher
 from also_selfsup.sparseconv.native.gpu.tiles import Tiles
+from also_selfsup.transforms.launch import Launcher
 
 
 @triton.jit

@@ -13,10 +13,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from also_selfsup.sparseconv.native.gpu.launch import has_matrix_units
 from also_selfsup.sparseconv.native.gpu.plans import Plan
 from also_selfsup.sparseconv.native.gpu.tiles import Chunks, Tiles, Work, make_chunks, make_tiles
 from also_selfsup.sparseconv.native.pairs import KernelMap
+from also_selfsup.transforms.launch import has_matrix_units
 
 # Channels of a block, and cells that fit into the bits of a key.
 BLOCK, MOST_CELLS = 16, 30

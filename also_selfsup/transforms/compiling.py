@@ -1,4 +1,4 @@
-"""Native backend on a GPU: kernels compiled side by side before they run, and a word in the log about it.
+"""On a GPU: kernels compiled side by side before they run, and a word in the log about it.
 
 A network asks for more than a hundred kernels. Compiled one after another, each when it is first needed, they
 take a minute or two of one core; most of that is not Python's, so that threads share it out.

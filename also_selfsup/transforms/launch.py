@@ -1,4 +1,4 @@
-"""Native backend on a GPU: launch a Triton kernel again without asking anew what it was compiled for.
+"""On a GPU: launch a Triton kernel again without asking anew what it was compiled for.
 
 Triton looks at every argument of every launch to find the right compiled kernel, which takes the host longer
 than most of these kernels run. Here the types of the arguments and the constants choose it.
@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from also_selfsup.sparseconv.native.gpu.compiling import compile_log, mode
+from also_selfsup.transforms.compiling import compile_log, mode
 
 LARGE = 2**31
 
