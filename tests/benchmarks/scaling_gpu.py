@@ -16,7 +16,6 @@ alike, however many pairs it is of, losses of the tiny size were 9e-4 apart at o
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -26,14 +25,13 @@ from pathlib import Path
 import torch
 from rich.console import Console
 from rich.table import Table
-from trainings import add_arguments, make_scans, words_of
+from trainings import add_arguments, environment, make_scans, words_of
 
 from also_selfsup.settings.run import load
 from also_selfsup.settings.schema import Settings
 from also_selfsup.training.datamodule import open_dataset
 from also_selfsup.training.epoch_log import read_log
 
-ROOT = Path(__file__).resolve().parents[2]
 EPOCHS = 3
 # Relative differences of losses that rounding may cause: in the first two steps, and in all.
 FIRST, ALL = 1e-4, 1e-2
@@ -62,7 +60,7 @@ def command(words: list[str]) -> None:
     """
     done = subprocess.run(
         [sys.executable, *words],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
+from trainings import environment
 
-ROOT = Path(__file__).resolve().parents[2]
 # Ended as planned; by SIGTERM, with a checkpoint; by SIGTERM before Python could do anything about it.
 ENDED = (0, 128 + signal.SIGTERM, -signal.SIGTERM)
 LAST_LINES = 30
@@ -52,17 +52,15 @@ class Commands:
         arguments = ["-m", f"also_selfsup.{module}", *words]
         shown = shlex.join(["python", *arguments])
         self.console.print(f"{name}: {shown}", soft_wrap=True, style="dim", markup=False)
-        paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-        environment = {**os.environ, "PYTHONPATH": paths, "PYTHONUNBUFFERED": "1"}
-        environment["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
+        visible = ",".join(gpus)
         self.logs.mkdir(parents=True, exist_ok=True)
         log = self.logs / f"log_{name}.txt"
         with log.open("a", encoding="utf-8") as file:
-            file.write(f"CUDA_VISIBLE_DEVICES={environment['CUDA_VISIBLE_DEVICES']} {shown}\n")
+            file.write(f"CUDA_VISIBLE_DEVICES={visible} {shown}\n")
             file.flush()
             process = subprocess.Popen(
                 [sys.executable, *arguments],
-                env=environment,
+                env={**environment(), "CUDA_VISIBLE_DEVICES": visible},
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,

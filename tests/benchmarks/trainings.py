@@ -20,6 +20,12 @@ cfg.logging.report=false cfg.checkpoint_interval=1000000
 """.split()
 
 
+def environment() -> dict[str, str]:
+    """Of scripts of this tree in processes of their own: its package comes first, what else is found stays."""
+    paths = [str(Path(__file__).resolve().parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of all these benchmarks."""
     parser.add_argument("root", type=Path, help="folder of the data set")
