@@ -21,7 +21,7 @@ cfg.logging.report=false cfg.checkpoint_interval=1000000
 
 
 def environment() -> dict[str, str]:
-    """Of scripts of this tree in processes of their own: its package comes first, what else is found stays."""
+    """Of scripts of this tree in processes of their own: its package comes first, others stay."""
     paths = [str(Path(__file__).resolve().parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
 
