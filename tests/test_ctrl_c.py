@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -51,6 +51,14 @@ def run(street: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         torch.save(content, folder / f"{name}.ckpt")
     convert(folder / "last.ckpt", downstream=True)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def heard() -> Iterator[None]:
+    """Where the tests run in the background, Ctrl-C is ignored by this process too."""
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, handler)
 
 
 def interrupt(root: Path, words: list[str], *, once: Callable[[], bool]) -> tuple[int, str, str]:
