@@ -14,7 +14,7 @@ from rich.console import Console
 
 from also_selfsup.data.base import LidarDataset
 from also_selfsup.data.examination import Examination, Examined
-from also_selfsup.data.quiet_loader import QuietLoader, start_method
+from also_selfsup.data.quiet_loader import QuietLoader
 from also_selfsup.settings.names import UserError, message
 from also_selfsup.settings.progress import progress_bar
 from also_selfsup.settings.schema import Settings
@@ -82,13 +82,11 @@ def examine(split: Split, settings: Settings, *, console: Console) -> None:
     if split.dataset is None:
         return
     indices = spread_evenly(len(split.dataset), settings.inspect.max_scans)
-    workers = min(settings.threads, len(indices))
     loader = QuietLoader(
         Examination(split.dataset, extent=settings.network.extent),
         batch_size=None,
         sampler=indices,
-        num_workers=workers,
-        multiprocessing_context=start_method(workers),
+        num_workers=min(settings.threads, len(indices)),
         collate_fn=_as_it_is,
     )
     bar = progress_bar(console, unit="scans", disable=not settings.logging.progress_bar)

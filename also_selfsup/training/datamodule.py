@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Sampler
 from also_selfsup.data import DATASETS
 from also_selfsup.data.base import LidarDataset
 from also_selfsup.data.packing import collate_packed
-from also_selfsup.data.quiet_loader import QuietLoader, start_method
+from also_selfsup.data.quiet_loader import QuietLoader
 from also_selfsup.data.scan import Batch, Scan, collate
 from also_selfsup.settings.limits import SettingsError
 from also_selfsup.settings.names import choose
@@ -100,7 +100,6 @@ class LidarDataModule(LightningDataModule):
             sampler=sampler,
             num_workers=self.settings.threads,
             persistent_workers=self.settings.threads > 0,
-            multiprocessing_context=start_method(self.settings.threads),
             collate_fn=collate_packed if ahead else collate,
             pin_memory=torch.cuda.is_available(),
             worker_init_fn=ignore_sigterm,
@@ -177,7 +176,6 @@ def whole_split_loader(
         dataset,
         batch_size=settings.downstream.batch_size,
         num_workers=settings.threads,
-        multiprocessing_context=start_method(settings.threads),
         collate_fn=collate,
     )
     return loader, dataset

@@ -166,6 +166,8 @@ def _set_up_worker(devices: "multiprocessing.Queue[str]", threads: int, compiled
     _compiled = compiled
     if device := devices.get():
         os.environ["CUDA_VISIBLE_DEVICES"] = device  # before this process first asks for a GPU
+    # A spawned process spawns its own: each loader process would import torch, one behind the other.
+    multiprocessing.set_start_method(multiprocessing.get_all_start_methods()[0], force=True)  # the system's
     torch.set_num_threads(threads)
     set_up_terminal()
     end_at_ctrl_c()

@@ -1,17 +1,10 @@
 """Which frames a task validates on, and which settings reach which data set."""
 
-import io
-import multiprocessing
-import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from rich.console import Console
-from torch.utils.data import DataLoader
 
 from also_selfsup.data import DATASETS
 from also_selfsup.data.base import DatasetError
@@ -20,7 +13,6 @@ from also_selfsup.settings.limits import SettingsError
 from also_selfsup.settings.run import load
 from also_selfsup.settings.schema import Data, Settings
 from also_selfsup.training.datamodule import LidarDataModule, open_dataset, whole_split_loader
-from also_selfsup.training.parallel import run_all
 
 
 @pytest.fixture
@@ -51,24 +43,6 @@ def test_pretraining_validates_on_the_frames_that_are_asked_for(kitti: Path) -> 
     assert validated(settings_of(kitti, "KITTI3D", val_frames=4)) == everything[:4]
     assert validated(settings_of(kitti, "KITTI3D", val_stride=3, val_frames=2)) == everything[::3][:2]
     assert validated(settings_of(kitti, "KITTI3D", val_stride=999)) == everything[:1]
-
-
-def ways_to_start(settings: Settings) -> tuple[str | None, list[str], int]:
-    """How this process starts others, how its loaders do, and the scans that they read."""
-    module = LidarDataModule(settings, labels=False)
-    whole, _ = whole_split_loader(settings, "val", labels=False)
-    loaders: list[DataLoader[Any]] = [module.train_dataloader(), module.val_dataloader(), whole]  # type: ignore[list-item]
-    ways = [loader.multiprocessing_context.get_start_method() for loader in loaders]
-    return multiprocessing.get_start_method(), ways, sum(len(batch["names"]) for batch in loaders[1])
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="forks are safe on Linux")
-def test_loaders_of_a_spawned_process_are_forked(tiny_settings: Callable[..., Settings]) -> None:
-    """Spawned, each would import torch before its first scan, one behind the other."""
-    settings = tiny_settings("cfg.threads=2")
-    console = Console(file=io.StringIO())
-    for spawned in run_all(ways_to_start, [settings, settings], title="loaders", console=console, workers=2):
-        assert spawned == ("spawn", ["fork"] * 3, 2)
 
 
 def test_processes_share_these_frames(kitti: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from rich.console import Console
+from torch.utils.data import DataLoader
 
 from also_selfsup.training import parallel
 from also_selfsup.training.parallel import FIRST_STEPS, FirstSteps, run_all
@@ -19,6 +21,24 @@ def square(number: int) -> tuple[int, int, str, int]:
         raise ValueError(f"{number} is negative")
     device = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     return number * number, os.getpid(), device, torch.get_num_threads()
+
+
+marks: list[int] = []
+
+
+class Marks:
+    """One item: the marks that the process which reads it has."""
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> int:
+        return len(marks)
+
+
+def read_in_a_loader_process(number: int) -> list[int]:
+    marks.append(number)
+    return list(DataLoader(Marks(), batch_size=None, num_workers=1))  # type: ignore[arg-type]
 
 
 def train(place: Path | None) -> float:
@@ -57,6 +77,13 @@ def test_results_come_in_order_from_processes_of_their_own(monkeypatch: pytest.M
     device_of = {pid: device for _, pid, device, _ in done}
     assert os.getpid() not in device_of and len(set(device_of.values())) == len(device_of)
     assert set(device_of.values()) <= {"4", "6"} and {result[3] for result in done} == {1}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere processes are spawned")
+def test_loader_processes_of_a_worker_are_forks_of_it() -> None:
+    """They know what it knows. Spawned, each would import torch before its first scan."""
+    done = run_all(read_in_a_loader_process, [1, 2], title="marks", console=silent(), workers=2)
+    assert all(found > 0 for [found] in done)
 
 
 def test_one_worker_works_here() -> None:
