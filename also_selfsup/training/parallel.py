@@ -22,6 +22,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from also_selfsup.settings.cores import usable_cores
 from also_selfsup.settings.ctrl_c import ctrl_c_later, end_at_ctrl_c
 from also_selfsup.settings.terminal import set_up_terminal
 
@@ -138,12 +139,6 @@ def _visible_devices() -> list[str]:
 def _shared_out(devices: Sequence[str], workers: int) -> list[str]:
     """The GPU of each worker, in turn; none where there is none."""
     return [devices[number % len(devices)] if devices else "" for number in range(workers)]
-
-
-def usable_cores() -> int:
-    """Cores that this process may run on."""
-    affinity = getattr(os, "sched_getaffinity", None)  # Linux only
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _first(work: Callable[[Job], Result], job: Job) -> Result:

@@ -1,13 +1,13 @@
 """On a GPU: kernels compiled side by side before they run, and a word in the log about it.
 
 A network asks for more than a hundred kernels. Compiled one after another, each when it is first needed, they
-take a minute or two of one core; most of that is not Python's, so that threads share it out.
+take a minute or two of one core. Threads share out what is not Python's of that: parsing is, optimising and
+assembling are not.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+
+from also_selfsup.settings.cores import usable_cores
 
 logger = logging.getLogger(__name__)
 
@@ -58,9 +60,10 @@ class Noted:
 
     def compile_all(self) -> None:
         """Compile all, on all cores."""
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         device, last = torch.cuda.current_device(), time.perf_counter()
-        with ThreadPoolExecutor(cores, initializer=torch.cuda.set_device, initargs=(device,)) as pool:
+        with ThreadPoolExecutor(
+            usable_cores(), initializer=torch.cuda.set_device, initargs=(device,)
+        ) as pool:
             for job in as_completed([pool.submit(job) for job in self.jobs.values()]):
                 now = time.perf_counter()
                 compile_log.note(job.result(), of=now - last)
